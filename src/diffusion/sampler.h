@@ -1,0 +1,18 @@
+/* sampler.h - rectified-flow schedules and solvers: maths on latents, knows no model.   SPDX-License-Identifier: MIT
+ * x_t = (1-t) x0 + t noise, velocity v = noise - x0, dx/dt = v. t runs from 1 to 0. */
+#ifndef HM_SAMPLER_H
+#define HM_SAMPLER_H
+
+#include "base/base.h"
+
+typedef enum { HM_SCHED_UNIFORM, HM_SCHED_SD3_SHIFT, HM_SCHED_LINEAR_QUADRATIC } hm_sched_kind;
+/* t[0..steps-1] descending in (0,1]; the end 0 is implied. shift: SD3 time shift s t/(1+(s-1)t), 1 = none;
+ * target_terminal: stretch so that the last t is this (0 = off). As LTX's RectifiedFlowScheduler (golden/ltx_sched). */
+himmel_status hm_schedule(float *t, int steps, hm_sched_kind kind, double shift, double target_terminal, himmel_error *err);
+
+/* One Euler step of tokens with their own times: x[i] += (t_next[i] - t_now[i]) * v[i] over rows of D. */
+void hm_euler_step(float *x, const float *v, const float *t_now, const float *t_next, int64_t rows, int64_t D);
+/* Classifier-free guidance: v = neg + s (text - neg), optionally rescaled (Lin et al. 2023) toward text's deviation. */
+void hm_guide(float *v, const float *text, const float *neg, int64_t n, float scale, float rescale);
+
+#endif

@@ -1,0 +1,32 @@
+/* safetensors.h - read (mapped, strict) and write safetensors files.   SPDX-License-Identifier: MIT
+ * Format: u64le header length, JSON {name: {dtype, shape, data_offsets}, "__metadata__": {str: str}}, data.
+ * Strict: header <= 100 MB, rank <= HM_MAX_DIM, sizes checked against the file, offsets contiguous without holes,
+ * no duplicate names. A bad file is one sentence naming file, place and value. */
+#ifndef HM_SAFETENSORS_H
+#define HM_SAFETENSORS_H
+
+#include "tensor/tensor.h"
+
+typedef struct hm_st hm_st;
+himmel_status hm_st_open(hm_st **out, const char *path, himmel_error *err);
+himmel_status hm_st_parse(hm_st **out, const uint8_t *data, size_t len, const char *name, himmel_error *err); /* borrowed bytes */
+void hm_st_close(hm_st *st); /* NULL is fine; tensors found in it die with it */
+const hm_tensor *hm_st_find(const hm_st *st, const char *name); /* NULL if absent; data points into the map */
+size_t hm_st_count(const hm_st *st);
+const hm_tensor *hm_st_at(const hm_st *st, size_t i, const char **name); /* i < count, file order */
+const char *hm_st_meta(const hm_st *st, const char *key); /* NULL if absent */
+const char *hm_st_path(const hm_st *st);
+/* Like find, but missing or misshapen is an error naming the file; dims < 0 match anything. */
+himmel_status hm_st_need(const hm_st *st, const char *name, int nd, const int64_t *dim, const hm_tensor **out,
+                         himmel_error *err);
+
+/* Writer: add borrowed tensors and metadata, then write beside path and rename. */
+typedef struct hm_st_writer hm_st_writer;
+hm_st_writer *hm_st_writer_new(void);
+void hm_st_writer_free(hm_st_writer *w);
+himmel_status hm_st_add(hm_st_writer *w, const char *name, hm_dtype dtype, int nd, const int64_t *dim, const void *data,
+                        himmel_error *err); /* data borrowed until written */
+himmel_status hm_st_add_meta(hm_st_writer *w, const char *key, const char *value, himmel_error *err);
+himmel_status hm_st_write(hm_st_writer *w, const char *path, himmel_error *err);
+
+#endif

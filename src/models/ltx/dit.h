@@ -1,0 +1,55 @@
+/* dit.h - LTX-Video's transformer: released 2B weights and himmel-1's tiny one run through the same code.
+ * SPDX-License-Identifier: MIT
+ * Source: Lightricks/LTX-Video ltx_video/models/transformers/transformer3d.py; traps: see dit.c. Oracle: golden/ltx_dit*. */
+#ifndef HM_LTX_DIT_H
+#define HM_LTX_DIT_H
+
+#include "formats/safetensors.h"
+#include "text/t5.h"
+
+typedef struct {
+    int in_channels, out_channels, n_layers, n_heads, head_dim, caption_channels;
+    double rope_theta;       /* 10000 */
+    double max_pos[3];       /* t seconds, h, w in pixels: {20, 2048, 2048} */
+    bool causal_time;        /* causal_temporal_positioning */
+    float norm_eps;
+} hm_dit_config;
+
+typedef struct {
+    hm_tensor *q_w, *q_b, *k_w, *k_b, *v_w, *v_b, *o_w, *o_b, *q_norm, *k_norm;
+} hm_dit_attn;
+typedef struct {
+    hm_dit_attn attn1, attn2;
+    hm_tensor *ff1_w, *ff1_b, *ff2_w, *ff2_b, *table; /* table [6,D]: shift, scale, gate (msa), shift, scale, gate (mlp) */
+} hm_dit_layer;
+typedef struct {
+    hm_dit_config cfg;
+    hm_tensor *patch_w, *patch_b, *t1_w, *t1_b, *t2_w, *t2_b, *ada_w, *ada_b, *cap1_w, *cap1_b, *cap2_w, *cap2_b;
+    hm_tensor *table, *out_w, *out_b; /* table [2,D]: shift, scale */
+    hm_dit_layer *layers;
+} hm_dit;
+
+himmel_status hm_dit_config_parse(hm_dit_config *cfg, const char *json, himmel_error *err); /* released "config" header or its .transformer */
+himmel_status hm_dit_init(hm_dit *m, const hm_dit_config *cfg, himmel_error *err);
+void hm_dit_deinit(hm_dit *m);
+himmel_status hm_dit_params(hm_dit *m, const char *prefix, hm_param_fn *fn, void *user, himmel_error *err);
+himmel_status hm_dit_load(hm_dit *m, const hm_dit_config *cfg, const hm_st *st, const char *prefix, himmel_error *err);
+
+/* RoPE tables for tokens at pos [n][3] = (seconds, y, x in pixels): cos, sin [n][D/2], D = n_heads*head_dim; angles formed in double. */
+void hm_dit_rope(const hm_dit_config *cfg, const double (*pos)[3], int64_t n, float *cosine, float *sine);
+
+typedef struct {
+    hm_tensor *x;            /* [B,N,in_channels] */
+    const float *levels;     /* [R] distinct timesteps in 0..1 (noise level; multiplied by 1000 inside) */
+    int64_t n_levels;
+    const int32_t *row;      /* [B*N] which level a token has */
+    const hm_tensor *cosine, *sine; /* [B or 1,N,D/2] f32 */
+    hm_tensor *text;         /* [B,M,caption_channels], before caption_projection */
+    const hm_tensor *text_mask; /* [B,M] f32: 0 for tokens, -10000 for padding; may be NULL */
+    uint32_t stg_layers; int stg_mode; const float *stg_keep; /* spatio-temporal guidance: bit l = perturbed layer; keep [B]; 0 = none */
+    void (*on_tensor)(void *user, const char *name, const hm_tensor *t); void *user; /* parity: intermediates by name, may be NULL */
+} hm_dit_input;
+/* -> velocity [B,N,out_channels] in activation dtype (f32 if the graph is). */
+hm_tensor *hm_dit_forward(hm_graph *g, const hm_dit *m, const hm_dit_input *in);
+
+#endif

@@ -1,0 +1,140 @@
+/* tensor.h - tensors, a graph with optional tape, and every op that himmel's models are made of.
+ * SPDX-License-Identifier: MIT
+ *
+ * Ops are functions: they take tensors, return a new one that lives in the graph's arena, and compute at
+ * once. With a tape (training) they also record what backward needs; without one (inference) they
+ * record nothing and hm_save/hm_restore give arena memory back. In a plan (opts.plan) ops only do shapes and
+ * bytes: running a forward in a plan graph tells hm_peak() of the real one before step 0.
+ * Ops cannot fail: shapes are asserted, memory was planned (or reserved: the arena is address space
+ * that the kernel fills on first touch). Same inputs, build, instruction set and threads: same bytes.
+ *
+ * Shapes are row-major, last dimension fastest. B batch, N tokens, D width, K heads. "Activation dtype"
+ * is opts.act: HM_BF16 normally, HM_F32 for parity and gradient checks. Norms, softmax, modulation, losses
+ * and all accumulation are f32 inside whatever the storage is. Parameters may be f32 or bf16 (and f16,
+ * f8e4m3 in inference); their .grad, if not NULL, is an f32 tensor of the same shape, added into by backward. */
+#ifndef HM_TENSOR_H
+#define HM_TENSOR_H
+
+#include "base/base.h"
+
+typedef enum { HM_F32, HM_BF16, HM_F16, HM_F8E4M3, HM_I32, HM_I64, HM_U8, HM_N_DTYPES } hm_dtype;
+size_t hm_dtype_size(hm_dtype t);
+const char *hm_dtype_name(hm_dtype t); /* "F32", "BF16", ... as in safetensors */
+
+enum { HM_MAX_DIM = 6 };
+
+typedef struct hm_tensor hm_tensor;
+struct hm_tensor {
+    hm_dtype dtype;
+    int nd;
+    int64_t dim[HM_MAX_DIM];
+    void *data;       /* borrowed from arena, mapped file or caller; NULL in a plan */
+    hm_tensor *grad;  /* parameters: the owner's f32 tensor or NULL; activations: set by hm_backward */
+    bool needs_grad;  /* parameters: set by the owner; activations: any input needs it and there is a tape */
+};
+
+typedef struct hm_graph hm_graph;
+
+typedef struct {
+    uint64_t arena_bytes; /* address space to reserve; 0 = 1 TiB / what the system grants (lazy pages) */
+    hm_dtype act;         /* HM_BF16 or HM_F32 */
+    bool tape;            /* record for hm_backward */
+    bool plan;            /* shapes and bytes only */
+    int n_threads;        /* 0 = all cores */
+} hm_graph_opts;
+
+himmel_status hm_graph_new(hm_graph **out, const hm_graph_opts *opts, himmel_error *err);
+void hm_graph_free(hm_graph *g);   /* NULL is fine */
+void hm_graph_reset(hm_graph *g);  /* drop every tensor and the tape; keeps the pages */
+uint64_t hm_peak(const hm_graph *g); /* most arena bytes ever in use */
+hm_dtype hm_act(const hm_graph *g);
+bool hm_is_plan(const hm_graph *g);
+uint64_t hm_flops(const hm_graph *g); /* of matmuls and convolutions, forward + backward, since new/reset */
+
+typedef uint64_t hm_mark;
+hm_mark hm_save(const hm_graph *g);
+void hm_restore(hm_graph *g, hm_mark m); /* no-op with a tape */
+
+int64_t hm_numel(const hm_tensor *t);
+/* New uninitialised tensor in the arena; hm_wrap: a view on memory that the caller keeps alive. */
+hm_tensor *hm_new(hm_graph *g, hm_dtype dtype, int nd, const int64_t *dim);
+hm_tensor *hm_zeros(hm_graph *g, hm_dtype dtype, int nd, const int64_t *dim);
+hm_tensor *hm_wrap(hm_graph *g, hm_dtype dtype, int nd, const int64_t *dim, void *data);
+#define HM_DIMS(...) (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]){__VA_ARGS__}
+/* hm_new(g, HM_F32, HM_DIMS(B, N, D)) */
+
+/* ---- shape ---- (differentiable) */
+hm_tensor *hm_reshape(hm_graph *g, hm_tensor *x, int nd, const int64_t *dim);         /* a view */
+hm_tensor *hm_cast(hm_graph *g, hm_tensor *x, hm_dtype dtype);                        /* x itself if equal */
+hm_tensor *hm_slice(hm_graph *g, hm_tensor *x, int axis, int64_t from, int64_t n);    /* copies */
+hm_tensor *hm_concat(hm_graph *g, hm_tensor *a, hm_tensor *b, int axis);
+hm_tensor *hm_gather_rows(hm_graph *g, hm_tensor *x, const int32_t *rows, int64_t n); /* x [R,D] -> [n,D]; also embedding */
+
+/* ---- dense ---- */
+/* y[..., O] = x[..., I] w[O, I]^T + b[O]; b may be NULL. Output in activation dtype. */
+hm_tensor *hm_linear(hm_graph *g, hm_tensor *x, hm_tensor *w, hm_tensor *b);
+/* The same with tanh-gelu applied (fused where there is no tape). */
+hm_tensor *hm_linear_gelu(hm_graph *g, hm_tensor *x, hm_tensor *w, hm_tensor *b);
+/* q [B,N,K*h], k [B,M,K*h], v [B,M,K*h] -> [B,N,K*h]. softmax(scale q k^T + bias + mask) v by query blocks, never
+ * [N,N] in memory. key_mask [B,M] f32, added to scores (0 or -10000), may be NULL. bias [K,N,M] f32, may be
+ * NULL, differentiable (T5). kv_len NULL. */
+hm_tensor *hm_attention(hm_graph *g, hm_tensor *q, hm_tensor *k, hm_tensor *v, int n_heads, float scale,
+                        const hm_tensor *key_mask, hm_tensor *bias);
+/* Rotates pairs (2p, 2p+1) of x [B,N,D]: (a,b) -> (a cos - b sin, b cos + a sin). cos, sin [B or 1,N,D/2] f32, constants. */
+hm_tensor *hm_rope(hm_graph *g, hm_tensor *x, const hm_tensor *cosine, const hm_tensor *sine);
+
+/* ---- elementwise and norms, over the last dimension ---- */
+hm_tensor *hm_add_t(hm_graph *g, hm_tensor *a, hm_tensor *b);
+hm_tensor *hm_sub_t(hm_graph *g, hm_tensor *a, hm_tensor *b);
+hm_tensor *hm_mul_t(hm_graph *g, hm_tensor *a, hm_tensor *b);
+hm_tensor *hm_scale_t(hm_graph *g, hm_tensor *a, float s);
+hm_tensor *hm_silu(hm_graph *g, hm_tensor *x);
+hm_tensor *hm_gelu(hm_graph *g, hm_tensor *x); /* tanh form */
+hm_tensor *hm_relu(hm_graph *g, hm_tensor *x);
+hm_tensor *hm_rmsnorm(hm_graph *g, hm_tensor *x, hm_tensor *w, float eps);               /* w [D] or NULL */
+hm_tensor *hm_layernorm(hm_graph *g, hm_tensor *x, hm_tensor *w, hm_tensor *b, float eps); /* w, b or NULL */
+hm_tensor *hm_mean_rows(hm_graph *g, hm_tensor *x, const hm_tensor *weight); /* x [B,N,D], weight [B,N] f32 const -> [B,D] weighted mean */
+
+/* Adaptive modulation with a noise level per token. mod [R, S, D]: R distinct levels, S rows each (LTX: 6).
+ * row [n_tokens] says which level a token has (token = b*N + n). Cost grows with R, not with tokens.
+ *   hm_norm_modulate: norm(x) * (1 + mod[row, scale]) + mod[row, shift]; norm is RMS (layer=false) or LayerNorm
+ *   hm_add_gated:     x + y * mod[row, gate] */
+hm_tensor *hm_norm_modulate(hm_graph *g, hm_tensor *x, hm_tensor *mod, const int32_t *row, int shift, int scale,
+                            bool layer, float eps);
+hm_tensor *hm_add_gated(hm_graph *g, hm_tensor *x, hm_tensor *y, hm_tensor *mod, const int32_t *row, int gate);
+/* mod[r,s,d] = e[r, s*D + d] + table[s,d]: e [R, S*D] (or [R,D] when broadcast: added to every s), table [S,D]; f32 out. */
+hm_tensor *hm_mod_table(hm_graph *g, hm_tensor *e, hm_tensor *table);
+/* 256-style sinusoids, cos first: y[r, i] = cos(t[r] f_i), y[r, half+i] = sin(t[r] f_i), f_i = exp(-ln(1e4) i/half). f32 out. */
+hm_tensor *hm_sinusoid(hm_graph *g, const float *t, int64_t n, int64_t width);
+
+/* ---- convolutions, channels last ---- */
+/* x [B,H,W,I] or [B,T,H,W,I], w [O,kh,kw,I] or [O,kt,kh,kw,I], b [O] or NULL; zero padding pad on both sides of
+ * every spatial axis; relu fused if asked. */
+typedef struct { int stride[3], pad[3]; bool relu; } hm_conv_opts; /* (t,)h,w: 2-D uses [0]=h [1]=w */
+hm_tensor *hm_conv(hm_graph *g, hm_tensor *x, hm_tensor *w, hm_tensor *b, const hm_conv_opts *o);
+/* [B,H,W,C*r*r] -> [B,H*r,W*r,C], channel = (c*r + dy)*r + dx (torch PixelShuffle); and its inverse. */
+hm_tensor *hm_pixel_shuffle(hm_graph *g, hm_tensor *x, int r);
+hm_tensor *hm_pixel_unshuffle(hm_graph *g, hm_tensor *x, int r);
+
+/* ---- losses: scalar f32 [1] ---- */
+/* sum_i w_i (pred_i - target_i)^2 / n, plus l1 * |...|. target same shape as pred, any float dtype, constant;
+ * token_weight [rows] f32 over all but the last dim, channel_weight [D] f32; either may be NULL (= 1). */
+hm_tensor *hm_loss_mse(hm_graph *g, hm_tensor *pred, const hm_tensor *target, const float *token_weight,
+                       const float *channel_weight, float l1);
+/* Mean cross entropy of logits [R,C] with labels [R]; label < 0 is left out. */
+hm_tensor *hm_loss_xent(hm_graph *g, hm_tensor *logits, const int32_t *labels);
+
+/* Backward from loss (scalar), seeding d loss = seed (1 / accumulation steps). */
+void hm_backward(hm_graph *g, hm_tensor *loss, float seed);
+
+/* ---- raw helpers, no graph ---- */
+/* C[M,N] = alpha * op(A) op(B) + beta * C, row-major; dtypes F32 or BF16 for A,B; C F32 or BF16. For optimisers. */
+void hm_gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, hm_dtype ab, const void *a, const void *b,
+             float beta, hm_dtype ct, void *c);
+void hm_convert(void *dst, hm_dtype dd, const void *src, hm_dtype sd, size_t n);
+/* "avx512_core_bf16" ...: what oneDNN dispatches to; hm_isa_limit("baseline"|"avx2"|"avx512") before first use. */
+const char *hm_isa_name(void);
+himmel_status hm_isa_limit(const char *name, himmel_error *err);
+void hm_set_threads(int n);
+
+#endif
