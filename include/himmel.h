@@ -1,4 +1,16 @@
-/* himmel.h - the only public header of libhimmel: a prompt becomes a film.   SPDX-License-Identifier: MIT */
+/* himmel.h - the only public header of libhimmel: a prompt becomes a film.   SPDX-License-Identifier: MIT
+ *
+ *     himmel_ctx *ctx;
+ *     himmel_error err;
+ *     if (himmel_open(&ctx, NULL, NULL, &err)) { puts(err.message); return 1; }
+ *     himmel_request req = himmel_request_default();
+ *     req.prompt = "sunset over a calm sea, camera pans left";
+ *     req.output = "film.mp4";
+ *     if (himmel_generate(ctx, &req, NULL, &err)) puts(err.message);
+ *     himmel_close(ctx);
+ *
+ * Strings are UTF-8 and borrowed for the call. Structs come from their _default() function, so that fields can be
+ * appended later. Nothing here prints, exits or reads the environment. */
 #ifndef HIMMEL_H
 #define HIMMEL_H
 
@@ -27,6 +39,167 @@ typedef struct {
     himmel_status code;
     char message[512];
 } himmel_error;
+
+/* ---- context: a model, shared and read-only ---- */
+
+typedef struct himmel_ctx himmel_ctx;
+
+typedef struct {
+    int threads;     /* for computing, 0 = all cores, at most 1024; same threads, same bytes */
+    const char *isa; /* NULL = the best this machine has; "baseline", "avx2", "avx512" limit it (whole process) */
+} himmel_options;
+
+HIMMEL_API himmel_options himmel_options_default(void);
+
+/* "0.1.0": version of the library; static storage. */
+HIMMEL_API const char *himmel_version(void);
+
+/* Open a weights file. path NULL searches himmel-1.safetensors in: weights/ beside the folder of the executable, weights/
+ * in the working directory, share/himmel/ beside the folder of the executable. opts NULL = defaults.
+ * HIMMEL_OK: *out is the caller's, himmel_close() releases it (NULL is fine). Otherwise *out is NULL and err (may be
+ * NULL) says why: EIO cannot read, EFORMAT not a safetensors file, EMODEL not himmel-1. Many threads may use one context. */
+HIMMEL_API himmel_status himmel_open(himmel_ctx **out, const char *path, const himmel_options *opts, himmel_error *err);
+HIMMEL_API void himmel_close(himmel_ctx *ctx);
+
+typedef struct {
+    const char *name;         /* "himmel-1" */
+    const char *path;         /* the weights file */
+    const char *sha256;       /* of the whole weights file, 64 hex digits */
+    const char *licence;      /* of the weights, e.g. "CC0-1.0" */
+    const char *data_sha256;  /* of the training data's manifest, "" if the file has none */
+    const char *config;       /* JSON from the file's header */
+    const char *isa;          /* instruction set that the matrix library dispatches to */
+    uint64_t file_bytes;
+    uint64_t n_params;        /* numbers in the file's tensors, tokenizer left out */
+    int threads;
+} himmel_model_info;
+
+/* What is open; strings live as long as ctx. */
+HIMMEL_API himmel_status himmel_info(himmel_ctx *ctx, himmel_model_info *info, himmel_error *err);
+
+/* The bf16 matrix multiplications that this machine does now with ctx's threads, in 1e9 operations a second (a
+ * multiplication and an addition are two). Measured at the first call, 0.2 s. "Share of peak" is relative to this. */
+HIMMEL_API double himmel_peak_gflops(himmel_ctx *ctx);
+
+/* ---- progress ---- */
+
+typedef struct {
+    const char *phase;   /* "text", "sample", "film"; training: its own names; static storage */
+    int64_t step, n_steps; /* step of n_steps are done; n_steps 0 = not known */
+    double fraction;     /* of the whole job, 0..1 */
+    double eta_seconds;  /* until the whole job is done, < 0 = not known */
+    const char *note;    /* "" or a line worth reading (training: losses); for the call only */
+} himmel_progress;
+
+/* Called on the thread that started the job, after each step. Not 0: stop; the job returns HIMMEL_ECANCELLED within one step
+ * and leaves no file behind. */
+typedef int himmel_progress_fn(void *user, const himmel_progress *p);
+
+typedef struct {
+    const uint8_t *rgb;  /* [height][width][3], sRGB; for the call only */
+    int width, height;
+    double seconds;      /* its time in the film */
+    int rough;           /* 1: an estimate while sampling, 0: a frame of the film */
+} himmel_picture;
+
+/* A small picture of what is being made, some times a second at most. Not 0: stop, as above. */
+typedef int himmel_preview_fn(void *user, const himmel_picture *pic);
+
+/* ---- generation ---- */
+
+typedef enum { HIMMEL_FILM, HIMMEL_IMAGE } himmel_kind;
+
+enum {
+    HIMMEL_MIN_SIDE = 64,
+    HIMMEL_MAX_SIDE = 2048,
+    HIMMEL_MAX_STEPS = 200,
+    HIMMEL_MAX_FPS = 120,
+    HIMMEL_MAX_PROMPT = 4096 /* bytes */
+};
+
+typedef struct {
+    himmel_kind kind;
+    const char *prompt;    /* English or German, 1..HIMMEL_MAX_PROMPT bytes */
+    const char *negative;  /* what to keep away from; NULL or "" = nothing said */
+    const char *output;    /* film: .mp4; image: .png .jpg .jpeg .webp; replaced only when complete */
+    int width, height;     /* pixels, even, HIMMEL_MIN_SIDE..HIMMEL_MAX_SIDE */
+    double seconds;        /* 1..10, images: not used */
+    int fps_num, fps_den;  /* frames a second as a fraction, 1..HIMMEL_MAX_FPS; images: not used */
+    uint64_t seed;         /* same seed, request, build, instruction set and threads: same bytes */
+    int steps;             /* of the sampler, 1..HIMMEL_MAX_STEPS */
+    double guidance;       /* 1 = off (twice as fast) .. 20 = insist on the prompt */
+    int visible_mark;      /* 1: the small himmel sign in the corner */
+    himmel_progress_fn *on_progress; /* may be NULL */
+    himmel_preview_fn *on_preview;   /* may be NULL */
+    void *user;            /* handed to both */
+} himmel_request;
+
+/* A film of 1920x1080, 10 s, 24 fps, seed 0, 25 steps, guidance 3, with the mark; prompt and output NULL. */
+HIMMEL_API himmel_request himmel_request_default(void);
+
+/* Is req something that can be made? HIMMEL_EINVAL names the field and the value. No context needed, nothing is written. */
+HIMMEL_API himmel_status himmel_check(const himmel_request *req, himmel_error *err);
+
+typedef struct {
+    int n_frames;                    /* of the file */
+    int blocks_x, blocks_y, blocks_t; /* grid that the transformer works on: blocks_t counts the still and the seconds */
+    int base_width, base_height;     /* small film */
+    uint64_t peak_bytes;             /* most memory at a time, weights included */
+    double gflop_sample, gflop_film; /* 1e9 operations in the two phases */
+    double seconds;                  /* estimate on this machine */
+} himmel_plan_info;
+
+/* What req would cost, before anything is computed. Errors as himmel_check; ENOMEM: it cannot fit into this machine. */
+HIMMEL_API himmel_status himmel_plan(himmel_ctx *ctx, const himmel_request *req, himmel_plan_info *plan, himmel_error *err);
+
+enum { HIMMEL_N_PHASES = 6 };
+typedef struct {
+    const char *name;  /* "text", "sample", "decode", "refine", "scale", "encode"; static storage */
+    double seconds;    /* wall time of the calling thread; the encoder works beside it */
+    double gflop;      /* matrix operations, 0 where there are none */
+} himmel_phase;
+
+typedef struct {
+    int width, height, n_frames;
+    uint64_t file_bytes;
+    uint64_t arena_bytes; /* most working memory of the networks at a time */
+    double seconds;       /* whole call */
+    himmel_phase phase[HIMMEL_N_PHASES];
+} himmel_result;
+
+/* Make one film or image. Blocks. result may be NULL. The file is written beside req->output and renamed when it is complete.
+ * EINVAL as himmel_check; EIO: output cannot be written; ENOMEM: does not fit; ECANCELLED: a callback wanted it. On any error
+ * no file is left and an older output is untouched. Several threads may generate from one context. */
+HIMMEL_API himmel_status himmel_generate(himmel_ctx *ctx, const himmel_request *req, himmel_result *result,
+                                         himmel_error *err);
+
+/* ---- prompts ---- */
+
+/* The words of prompt that himmel-1 has never seen, as "piano, cat" into buf (cut to cap, always terminated).
+ * Returns how many there are. */
+HIMMEL_API size_t himmel_unknown_words(const char *prompt, char *buf, size_t cap);
+/* What himmel-1 knows, in one line: "skies, seas, mountains ..."; static storage. */
+HIMMEL_API const char *himmel_known_words(void);
+/* Fill in what the prompt leaves open (time of day, weather, camera ...; the same for the same seed) and write the full prompt
+ * in the prompt's language into buf. EINVAL: empty, broken UTF-8, or buf too small. */
+HIMMEL_API himmel_status himmel_expand(const char *prompt, uint64_t seed, char *buf, size_t cap, himmel_error *err);
+
+/* ---- long jobs: training, evaluation, footage ---- */
+
+typedef struct {
+    const char *key;    /* without dashes: "steps" */
+    const char *value;  /* "" for a bare switch */
+} himmel_option;
+
+/* himmel_train("basis|text|dit|refiner|probe"), himmel_eval("..."), himmel_world("..."): what to do, then options by name.
+ * An unknown what or option, or a value out of range, is EINVAL with a sentence that lists what there is. on_progress may be
+ * NULL; it stops the job between steps, after a checkpoint where the job has one. */
+HIMMEL_API himmel_status himmel_train(const char *what, const himmel_option *opts, size_t n_opts,
+                                      himmel_progress_fn *on_progress, void *user, himmel_error *err);
+HIMMEL_API himmel_status himmel_eval(const char *what, const himmel_option *opts, size_t n_opts,
+                                     himmel_progress_fn *on_progress, void *user, himmel_error *err);
+HIMMEL_API himmel_status himmel_world(const char *what, const himmel_option *opts, size_t n_opts,
+                                      himmel_progress_fn *on_progress, void *user, himmel_error *err);
 
 #ifdef __cplusplus
 }
