@@ -1,0 +1,332 @@
+/* cache.c - render scenes, encode them, keep the coefficients in shards; open and index shards.   SPDX-License-Identifier: MIT */
+#include "train/cache.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/rng.h"
+#include "base/sha256.h"
+
+bool hm_held_out(const hm_scene *s)
+{
+    uint64_t h = 0x68696d6d656cull;
+    static const hm_fact key[] = {HM_FACT_TIME, HM_FACT_WEATHER, HM_FACT_PLACE, HM_FACT_SUBJECT, HM_FACT_COLOUR};
+    for (size_t i = 0; i < HM_COUNT(key); i++) h = hm_mix(h, s->fact[key[i]]);
+    return h % 16 == 0;
+}
+
+float hm_clip_start(uint64_t seed, int T)
+{
+    hm_rng r = hm_rng_at(seed, 0x7374617274ull);
+    return hm_rng_range(&r, 0.0f, T == 1 ? 5.0f : 10.0f - (float)(T - 1));
+}
+
+himmel_status hm_render_latents(const hm_codec *c, const hm_scene *s, double t0, int T, int gh, int gw, float *z,
+                                float *stills, himmel_error *err)
+{
+    const int W = gw * HM_BLOCK, H = gh * HM_BLOCK, K = hm_codec_channels(c);
+    const size_t frame = (size_t)W * H * 3, block = (size_t)gh * gw * K;
+    const hm_view view = {W, H, 0, 0, W, H};
+    float *buf = malloc((T > 1 ? HM_WINDOW : 1) * frame * sizeof *buf);
+    hm_renderer *r = NULL;
+    himmel_status rc = buf ? hm_renderer_new(&r, s, err) : hm_fail(err, HIMMEL_ENOMEM, "out of memory for a clip");
+    if (rc) {
+        free(buf);
+        return rc;
+    }
+    hm_render(r, &view, t0, buf);
+    hm_codec_encode_still(c, buf, gh, gw, z);
+    for (int j = 1; j < T; j++) { /* block j: frames 24(j-1)-5 .. 24j+6; 12 of them are the last window's */
+        const int first = HM_FPS * (j - 1) + 1 - HM_LAP, have = j > 1 ? HM_WINDOW - HM_FPS : 0;
+        if (have) memmove(buf, buf + HM_FPS * frame, (size_t)have * frame * sizeof *buf);
+        for (int f = have; f < HM_WINDOW; f++)
+            hm_render(r, &view, t0 + (double)(first + f) / HM_FPS, buf + (size_t)f * frame);
+        hm_codec_encode(c, buf, gh, gw, z + (size_t)j * block);
+        if (stills) /* second j of the film is frame 24 j: window position 24 + LAP - 1 */
+            hm_codec_encode_still(c, buf + (size_t)(HM_FPS + HM_LAP - 1) * frame, gh, gw, stills + (size_t)(j - 1) * block);
+    }
+    hm_renderer_free(r);
+    free(buf);
+    return HIMMEL_OK;
+}
+
+typedef struct {
+    uint16_t *z, *stills;
+    int64_t *seed;
+    float *start;
+    char scene_sha[65];
+} shard_buf;
+
+static void shard_buf_free(shard_buf *b)
+{
+    free(b->z);
+    free(b->stills);
+    free(b->seed);
+    free(b->start);
+}
+
+/* The seeds of shard i: the next shard_n suitable scenes from its own range of 16 shard_n seeds. */
+static bool pick_seeds(const hm_cache_opts *o, int shard, shard_buf *b)
+{
+    hm_sha256 sha;
+    uint8_t digest[32];
+    hm_sha256_init(&sha);
+    uint64_t seed = o->seed + (uint64_t)shard * (uint64_t)o->shard_n * 64;
+    const uint64_t end = seed + (uint64_t)o->shard_n * 64;
+    int n = 0;
+    for (; n < o->shard_n && seed < end; seed++) {
+        hm_scene s;
+        hm_scene_random(&s, seed);
+        if (hm_held_out(&s) != o->held_out) continue;
+        char json[1024];
+        const size_t len = hm_scene_json(&s, json, sizeof json);
+        hm_sha256_add(&sha, json, HM_MIN(len, sizeof json - 1));
+        b->seed[n] = (int64_t)seed;
+        b->start[n++] = hm_clip_start(seed, o->T);
+    }
+    hm_sha256_end(&sha, digest);
+    hm_sha256_hex(digest, b->scene_sha);
+    return n == o->shard_n;
+}
+
+/* Render record i of the shard into its buffers. */
+static himmel_status fill_record(const hm_cache_opts *o, const hm_codec *c, shard_buf *b, int i, himmel_error *err)
+{
+    const size_t block = (size_t)o->gh * o->gw * hm_codec_channels(c);
+    const size_t nz = (size_t)o->T * block, ns = (size_t)(o->T - 1) * block;
+    float *z = malloc((nz + ns) * sizeof *z);
+    if (!z) return hm_fail(err, HIMMEL_ENOMEM, "out of memory for coefficients");
+    hm_scene s;
+    hm_scene_random(&s, (uint64_t)b->seed[i]);
+    const himmel_status rc = hm_render_latents(c, &s, b->start[i], o->T, o->gh, o->gw, z, ns ? z + nz : NULL, err);
+    if (!rc) {
+        for (size_t k = 0; k < nz; k++) b->z[(size_t)i * nz + k] = hm_f32_to_bf16(z[k]);
+        for (size_t k = 0; k < ns; k++) b->stills[(size_t)i * ns + k] = hm_f32_to_bf16(z[nz + k]);
+    }
+    free(z);
+    return rc;
+}
+
+static himmel_status write_shard(const hm_cache_opts *o, const hm_codec *c, const char *codec_hash, const char *path,
+                                 const shard_buf *b, himmel_error *err)
+{
+    const int64_t K = hm_codec_channels(c), n = o->shard_n;
+    hm_st_writer *w = hm_st_writer_new();
+    if (!w) return hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", path);
+    himmel_status rc = hm_st_add(w, "z", HM_BF16, HM_DIMS(n, o->T, o->gh, o->gw, K), b->z, err);
+    if (!rc && o->T > 1) rc = hm_st_add(w, "stills", HM_BF16, HM_DIMS(n, o->T - 1, o->gh, o->gw, K), b->stills, err);
+    if (!rc) rc = hm_st_add(w, "seed", HM_I64, HM_DIMS(n), b->seed, err);
+    if (!rc) rc = hm_st_add(w, "start", HM_F32, HM_DIMS(n), b->start, err);
+    if (!rc) rc = hm_st_add_meta(w, "renderer", HM_SCENE_VERSION, err);
+    if (!rc) rc = hm_st_add_meta(w, "scenes_sha256", b->scene_sha, err);
+    if (!rc) rc = hm_st_add_meta(w, "codec_sha256", codec_hash, err);
+    if (!rc) rc = hm_st_write(w, path, err);
+    hm_st_writer_free(w);
+    return rc;
+}
+
+static himmel_status make_shard(const hm_cache_opts *o, const hm_codec *c, const char *codec_hash, const char *path,
+                                int shard, hm_cache_progress *fn, void *user, himmel_error *err)
+{
+    const size_t block = (size_t)o->gh * o->gw * hm_codec_channels(c), n = (size_t)o->shard_n;
+    shard_buf b = {.z = malloc(n * (size_t)o->T * block * 2), .stills = malloc(n * (size_t)o->T * block * 2),
+                   .seed = malloc(n * sizeof(int64_t)), .start = malloc(n * sizeof(float))};
+    himmel_status rc = HIMMEL_OK;
+    if (!b.z || !b.stills || !b.seed || !b.start)
+        rc = hm_fail(err, HIMMEL_ENOMEM, "out of memory for a shard of %zu clips", n);
+    else if (!pick_seeds(o, shard, &b))
+        rc = hm_fail(err, HIMMEL_EINVAL, "too few suitable scenes from seed %" PRIu64, o->seed);
+    const double t0 = hm_now();
+    int done = 0;
+#pragma omp parallel for schedule(dynamic, 1)
+    for (int i = 0; i < (rc ? 0 : o->shard_n); i++) {
+        himmel_status stop, r;
+        himmel_error e = {0};
+#pragma omp atomic read
+        stop = rc;
+        if (stop) continue;
+        r = fill_record(o, c, &b, i, &e);
+#pragma omp critical(hm_cache)
+        {
+            done++;
+            if (!r && fn && fn(user, shard, done, done / (hm_now() - t0)))
+                r = hm_fail(&e, HIMMEL_ECANCELLED, "stopped after %d of %d scenes", done, o->shard_n);
+            if (r && !rc) {
+                rc = r;
+                if (err) *err = e;
+            }
+        }
+    }
+    if (!rc) rc = write_shard(o, c, codec_hash, path, &b, err);
+    shard_buf_free(&b);
+    return rc;
+}
+
+himmel_status hm_cache_write(const hm_cache_opts *o, const hm_codec *c, const char *codec_hash, hm_cache_progress *fn,
+                             void *user, himmel_error *err)
+{
+    if (mkdir(o->dir, 0777) && errno != EEXIST)
+        return hm_fail(err, HIMMEL_EIO, "%s: cannot create: %s", o->dir, strerror(errno));
+    for (int i = 0; i < o->n_shards; i++) {
+        char path[4096];
+        snprintf(path, sizeof path, "%s/%dx%d-%d-%012" PRIx64 ".st", o->dir, o->gw, o->gh, o->T,
+                 o->seed + (uint64_t)i * (uint64_t)o->shard_n * 64);
+        struct stat st;
+        if (!stat(path, &st)) continue;
+        const himmel_status rc = make_shard(o, c, codec_hash, path, i, fn, user, err);
+        if (rc) return rc;
+    }
+    return HIMMEL_OK;
+}
+
+static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+/* The names of dir's shards, sorted, so that records have the same index in every run. */
+static himmel_status list_shards(const char *dir, char ***names, size_t *n, himmel_error *err)
+{
+    *names = NULL;
+    *n = 0;
+    DIR *d = opendir(dir);
+    if (!d) return hm_fail(err, HIMMEL_EIO, "%s: cannot open: %s", dir, strerror(errno));
+    himmel_status rc = HIMMEL_OK;
+    for (struct dirent *e; !rc && (e = readdir(d));) {
+        const size_t len = strlen(e->d_name);
+        if (len < 4 || strcmp(e->d_name + len - 3, ".st")) continue;
+        char **grown = realloc(*names, (*n + 1) * sizeof *grown), *path = malloc(strlen(dir) + len + 2);
+        if (grown) *names = grown;
+        if (!grown || !path) {
+            free(path);
+            rc = hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", dir);
+            break;
+        }
+        sprintf(path, "%s/%s", dir, e->d_name);
+        (*names)[(*n)++] = path;
+    }
+    closedir(d);
+    if (*n) qsort(*names, *n, sizeof **names, by_name);
+    return rc;
+}
+
+static himmel_status open_shard(hm_shard *s, const char *path, int K, const char *codec_hash, himmel_error *err)
+{
+    himmel_status rc = hm_st_open(&s->st, path, err);
+    const hm_tensor *z, *seed, *stills = NULL;
+    if (rc || (rc = hm_st_need(s->st, "z", 5, (int64_t[]){-1, -1, -1, -1, K}, &z, err)) ||
+        (rc = hm_st_need(s->st, "seed", 1, (int64_t[]){z->dim[0]}, &seed, err)))
+        return rc;
+    if (z->dim[1] > 1 &&
+        (rc = hm_st_need(s->st, "stills", 5, (int64_t[]){z->dim[0], z->dim[1] - 1, z->dim[2], z->dim[3], K}, &stills, err)))
+        return rc;
+    const char *hash = hm_st_meta(s->st, "codec_sha256");
+    if (z->dtype != HM_BF16 || seed->dtype != HM_I64 || (stills && stills->dtype != HM_BF16))
+        return hm_fail(err, HIMMEL_EFORMAT, "%s: not a shard of coefficients", path);
+    if (!hash || strcmp(hash, codec_hash))
+        return hm_fail(err, HIMMEL_EINVAL, "%s: made with codec %.12s, the model has %.12s", path, hash ? hash : "?", codec_hash);
+    s->n = z->dim[0];
+    s->T = z->dim[1];
+    s->gh = z->dim[2];
+    s->gw = z->dim[3];
+    s->K = K;
+    s->z = z->data;
+    s->stills = stills ? stills->data : NULL;
+    s->seed = seed->data;
+    return HIMMEL_OK;
+}
+
+static int by_shape(const void *a, const void *b)
+{
+    const hm_shard *x = a, *y = b;
+    if (x->T != y->T) return x->T < y->T ? -1 : 1;
+    if (x->gw != y->gw) return x->gw < y->gw ? -1 : 1;
+    if (x->gh != y->gh) return x->gh < y->gh ? -1 : 1;
+    return strcmp(hm_st_path(x->st), hm_st_path(y->st));
+}
+
+static himmel_status make_groups(hm_cache *c, const char *dir, himmel_error *err)
+{
+    qsort(c->shard, c->n_shards, sizeof *c->shard, by_shape);
+    for (size_t i = 0; i < c->n_shards; i++) {
+        const hm_shard *s = &c->shard[i];
+        hm_group *g = c->n_groups ? &c->group[c->n_groups - 1] : NULL;
+        if (!g || g->T != s->T || g->gh != s->gh || g->gw != s->gw) {
+            if (c->n_groups == HM_COUNT(c->group))
+                return hm_fail(err, HIMMEL_EINVAL, "%s: more than %zu shapes of clips", dir, HM_COUNT(c->group));
+            g = &c->group[c->n_groups++];
+            *g = (hm_group){.T = s->T, .gh = s->gh, .gw = s->gw, .first = i};
+        }
+        g->n_shards++;
+        g->n += s->n;
+    }
+    return HIMMEL_OK;
+}
+
+himmel_status hm_cache_open(hm_cache *c, const char *dir, int K, const char *codec_hash, himmel_error *err)
+{
+    *c = (hm_cache){0};
+    char **names;
+    size_t n;
+    himmel_status rc = list_shards(dir, &names, &n, err);
+    if (!rc && !n) rc = hm_fail(err, HIMMEL_EINVAL, "%s: no shards (*.st) in it", dir);
+    if (!rc && !(c->shard = calloc(n, sizeof *c->shard))) rc = hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", dir);
+    for (size_t i = 0; !rc && i < n; i++) rc = open_shard(&c->shard[c->n_shards++], names[i], K, codec_hash, err);
+    if (!rc) rc = make_groups(c, dir, err);
+    for (size_t i = 0; i < n; i++) free(names[i]);
+    free(names);
+    if (rc) hm_cache_close(c);
+    return rc;
+}
+
+void hm_cache_close(hm_cache *c)
+{
+    for (size_t i = 0; i < c->n_shards; i++) hm_st_close(c->shard[i].st);
+    free(c->shard);
+    *c = (hm_cache){0};
+}
+
+const hm_shard *hm_cache_at(const hm_cache *c, const hm_group *g, int64_t i, int64_t *at)
+{
+    const hm_shard *s = &c->shard[g->first];
+    for (; i >= s->n; s++) i -= s->n;
+    *at = i;
+    return s;
+}
+
+char *hm_cache_manifest(const hm_cache *c)
+{
+    const size_t cap = 1 + 512 * c->n_shards;
+    hm_str s = {malloc(cap), cap, 0};
+    if (!s.data) return NULL;
+    s.data[0] = 0;
+    for (size_t i = 0; i < c->n_shards; i++) {
+        const hm_shard *h = &c->shard[i];
+        const char *sha = hm_st_meta(h->st, "scenes_sha256"), *renderer = hm_st_meta(h->st, "renderer");
+        hm_str_addf(&s,
+                    "{\"renderer\":\"%.16s\",\"grid\":\"%dx%d\",\"latent_frames\":%d,\"scenes\":%" PRId64
+                    ",\"first_seed\":%" PRId64 ",\"last_seed\":%" PRId64 ",\"scenes_sha256\":\"%.64s\"}\n",
+                    renderer ? renderer : "?", (int)h->gw, (int)h->gh, (int)h->T, h->n, h->seed[0], h->seed[h->n - 1],
+                    sha ? sha : "?");
+    }
+    return s.data;
+}
+
+void hm_codec_hash(const hm_st *st, char hex[65])
+{
+    hm_sha256 s;
+    uint8_t d[32];
+    hm_sha256_init(&s);
+    for (size_t i = 0; i < hm_st_count(st); i++) {
+        const char *name;
+        const hm_tensor *t = hm_st_at(st, i, &name);
+        if (strncmp(name, "codec.", 6) || !strcmp(name, "codec.decoder")) continue; /* what encoding depends on */
+        hm_sha256_add(&s, name, strlen(name));
+        hm_sha256_add(&s, t->data, (size_t)hm_numel(t) * hm_dtype_size(t->dtype));
+    }
+    hm_sha256_end(&s, d);
+    hm_sha256_hex(d, hex);
+}
