@@ -29,7 +29,8 @@ typedef enum { HM_SIDE_LEFT, HM_SIDE_CENTRE, HM_SIDE_RIGHT, HM_N_SIDES } hm_side
 /* The facts, as indexable attributes: hm_scene.fact[HM_FACT_...] */
 typedef enum { HM_FACT_TIME, HM_FACT_WEATHER, HM_FACT_PLACE, HM_FACT_SUBJECT, HM_FACT_COLOUR, HM_FACT_COUNT,
     HM_FACT_CAMERA, HM_FACT_PACE, HM_FACT_SIDE, HM_N_FACTS } hm_fact;
-/* COUNT: 0 where subject is none or uncountable (birds flock, fireworks, shooting stars, moonrise), else 1..4 */
+/* COUNT: 0 where subject is none or uncountable (birds flock, fireworks, shooting stars, moonrise) and for many lanterns;
+ * else 1..4 (kites 1..3; lighthouse, windmill, aeroplane 1). SIDE: centre where the subject has none (none, shooting stars). */
 
 typedef struct {
     uint64_t seed;
