@@ -1,0 +1,166 @@
+/* safetensors_write.c - named tensors -> a safetensors file, complete or not there. SPDX-License-Identifier:
+ * MIT Tensors are laid out by falling element size (so that each is aligned), else in the order of adding;
+ * the header is padded so that data begins at a multiple of 64 bytes. Same input, same bytes. Written beside
+ * the target, synced, renamed. */
+#include "formats/safetensors.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "formats/json.h"
+
+typedef struct {
+    char *name;
+    const void *data;
+    hm_dtype dtype;
+    int nd;
+    int64_t dim[HM_MAX_DIM];
+    uint64_t bytes;
+    size_t order;
+} st_item;
+
+struct hm_st_writer {
+    st_item *item;
+    size_t n, cap;
+    json_t *meta, *names; /* names: what was added, to refuse duplicates */
+};
+
+hm_st_writer *hm_st_writer_new(void)
+{
+    hm_st_writer *w = calloc(1, sizeof *w);
+    if (!w) return NULL;
+    w->meta = json_object();
+    w->names = json_object();
+    if (w->meta && w->names) return w;
+    hm_st_writer_free(w);
+    return NULL;
+}
+
+void hm_st_writer_free(hm_st_writer *w)
+{
+    if (!w) return;
+    for (size_t i = 0; i < w->n; i++) free(w->item[i].name);
+    free(w->item);
+    json_decref(w->meta);
+    json_decref(w->names);
+    free(w);
+}
+
+himmel_status hm_st_add(hm_st_writer *w, const char *name, hm_dtype dtype, int nd, const int64_t *dim,
+                        const void *data, himmel_error *err)
+{
+    st_item it = {.data = data, .dtype = dtype, .nd = nd, .bytes = hm_dtype_size(dtype), .order = w->n};
+    bool ok = nd >= 0 && nd <= HM_MAX_DIM;
+    for (int i = 0; ok && i < nd; i++) {
+        it.dim[i] = dim[i];
+        ok = dim[i] >= 0 && hm_mul(it.bytes, (uint64_t)dim[i], &it.bytes);
+    }
+    if (!ok) return hm_fail(err, HIMMEL_EINVAL, "tensor \"%.100s\": its shape cannot be written", name);
+    if (!strcmp(name, "__metadata__") || json_object_get(w->names, name))
+        return hm_fail(err, HIMMEL_EINVAL, "tensor \"%.100s\" is already in the file", name);
+    for (const char *c = name; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            return hm_fail(err, HIMMEL_EINVAL, "a tensor name has a control character");
+    if (w->n == w->cap) {
+        const size_t cap = w->cap ? 2 * w->cap : 64;
+        st_item *bigger = realloc(w->item, cap * sizeof *bigger);
+        if (!bigger) return hm_fail(err, HIMMEL_ENOMEM, "out of memory");
+        w->item = bigger;
+        w->cap = cap;
+    }
+    if (json_object_set_new(w->names, name, json_true()))
+        return hm_fail(err, HIMMEL_EINVAL, "tensor name \"%.100s\" is not UTF-8", name);
+    it.name = strdup(name);
+    if (!it.name) return hm_fail(err, HIMMEL_ENOMEM, "out of memory");
+    w->item[w->n++] = it;
+    return HIMMEL_OK;
+}
+
+himmel_status hm_st_add_meta(hm_st_writer *w, const char *key, const char *value, himmel_error *err)
+{
+    if (json_object_set_new(w->meta, key, json_string(value)))
+        return hm_fail(err, HIMMEL_EINVAL, "metadata \"%.100s\" is not UTF-8", key);
+    return HIMMEL_OK;
+}
+
+static int order_size(const void *pa, const void *pb)
+{
+    const st_item *a = pa, *b = pb;
+    const size_t sa = hm_dtype_size(a->dtype), sb = hm_dtype_size(b->dtype);
+    if (sa != sb) return sa > sb ? -1 : 1;
+    return a->order < b->order ? -1 : a->order > b->order;
+}
+
+static json_t *item_json(const st_item *it, uint64_t begin)
+{
+    json_t *shape = json_array();
+    for (int i = 0; i < it->nd; i++) json_array_append_new(shape, json_integer((json_int_t)it->dim[i]));
+    return json_pack("{s:s, s:o, s:[I,I]}", "dtype", hm_dtype_name(it->dtype), "shape", shape, "data_offsets",
+                     (json_int_t)begin, (json_int_t)(begin + it->bytes));
+}
+
+/* 8 length bytes and the padded JSON; NULL when memory runs out. */
+static char *format_header(hm_st_writer *w, size_t *len)
+{
+    qsort(w->item, w->n, sizeof *w->item, order_size);
+    json_t *root = json_object();
+    int bad = json_object_size(w->meta) ? json_object_set(root, "__metadata__", w->meta) : 0;
+    uint64_t at = 0;
+    for (size_t i = 0; i < w->n && !bad; i++) {
+        bad = json_object_set_new(root, w->item[i].name, item_json(&w->item[i], at));
+        at += w->item[i].bytes;
+    }
+    const size_t n = bad ? 0 : json_dumpb(root, NULL, 0, JSON_COMPACT);
+    const size_t total = (8 + n + 63) / 64 * 64;
+    char *h = n ? malloc(total) : NULL;
+    if (h) {
+        for (int i = 0; i < 8; i++) h[i] = (char)((uint64_t)(total - 8) >> 8 * i & 255);
+        memset(h + 8, ' ', total - 8);
+        json_dumpb(root, h + 8, n, JSON_COMPACT);
+        *len = total;
+    }
+    json_decref(root);
+    return h;
+}
+
+static bool write_bytes(int fd, const void *data, uint64_t len)
+{
+    const char *p = data;
+    while (len) {
+        const ssize_t n = write(fd, p, (size_t)HM_MIN(len, (uint64_t)1 << 30));
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return false;
+        p += n;
+        len -= (uint64_t)n;
+    }
+    return true;
+}
+
+himmel_status hm_st_write(hm_st_writer *w, const char *path, himmel_error *err)
+{
+    char tmp[4096];
+    if ((size_t)snprintf(tmp, sizeof tmp, "%s.part", path) >= sizeof tmp)
+        return hm_fail(err, HIMMEL_EINVAL, "%.100s...: path is too long", path);
+    size_t len = 0;
+    char *header = format_header(w, &len);
+    if (!header) return hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", path);
+    const int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0) {
+        free(header);
+        return hm_fail(err, HIMMEL_EIO, "%s: cannot create: %s", tmp, strerror(errno));
+    }
+    bool ok = write_bytes(fd, header, len);
+    for (size_t i = 0; i < w->n && ok; i++) ok = write_bytes(fd, w->item[i].data, w->item[i].bytes);
+    ok = ok && !fsync(fd);
+    int why = errno;
+    close(fd);
+    free(header);
+    if (ok && !rename(tmp, path)) return HIMMEL_OK;
+    if (ok) why = errno;
+    unlink(tmp);
+    return hm_fail(err, HIMMEL_EIO, "%s: cannot write: %s", path, strerror(why));
+}
