@@ -21,12 +21,13 @@ int hm_codec_channels(const hm_codec *c);          /* K */
 const float *hm_codec_parity(const hm_codec *c);   /* [K] +1 even, -1 odd under mirror: flip = reverse block columns, times parity */
 const float *hm_codec_std(const hm_codec *c);      /* [K] standard deviation of each normalised coefficient in the data */
 
-/* frames: HM_WINDOW frames [36][16gh][16gw][3] float in [0,1]; out [gh][gw][K] f32. */
-void hm_codec_encode(const hm_codec *c, const float *frames, int gh, int gw, float *out);
+/* Encode and decode return HIMMEL_OK or HIMMEL_ENOMEM (scratch of a few MB), nothing else.
+ * frames: HM_WINDOW frames [36][16gh][16gw][3] float in [0,1]; out [gh][gw][K] f32. */
+himmel_status hm_codec_encode(const hm_codec *c, const float *frames, int gh, int gw, float *out);
 /* One picture [16gh][16gw][3] as a still block. */
-void hm_codec_encode_still(const hm_codec *c, const float *frame, int gh, int gw, float *out);
+himmel_status hm_codec_encode_still(const hm_codec *c, const float *frame, int gh, int gw, float *out);
 /* Decoded picture frames from.. from+n-1 of the film with latents z [T][gh][gw][K] into out [n][16gh][16gw][3], float, not
  * clamped. Frames 0 .. 24(T-1). A film of one latent frame is a picture (frame 0). Deterministic, streams: any range gives the same values. */
-void hm_codec_decode(const hm_codec *c, const float *z, int T, int gh, int gw, int from, int n, float *out);
+himmel_status hm_codec_decode(const hm_codec *c, const float *z, int T, int gh, int gw, int from, int n, float *out);
 
 #endif
