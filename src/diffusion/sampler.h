@@ -10,9 +10,22 @@ typedef enum { HM_SCHED_UNIFORM, HM_SCHED_SD3_SHIFT, HM_SCHED_LINEAR_QUADRATIC }
  * target_terminal: stretch so that the last t is this (0 = off). As LTX's RectifiedFlowScheduler (golden/ltx_sched). */
 himmel_status hm_schedule(float *t, int steps, hm_sched_kind kind, double shift, double target_terminal, himmel_error *err);
 
+/* LTX's shift for a latent of so many tokens: exp(mu), mu linear from 0.95 at 1024 to 2.05 at 4096. */
+double hm_sd3_shift(int64_t n_tokens);
+/* Where a token at time now goes: the largest entry of t below now (by more than 1e-6), else 0. Conditioned tokens
+ * (now = min(t, 1 - strength)) so stay as they are until the others have come down to them. */
+float hm_schedule_next(const float *t, int steps, float now);
+
 /* One Euler step of tokens with their own times: x[i] += (t_next[i] - t_now[i]) * v[i] over rows of D. */
 void hm_euler_step(float *x, const float *v, const float *t_now, const float *t_next, int64_t rows, int64_t D);
+/* The stochastic form: x0 = x - t_now v, x = (1 - t_next) x0 + t_next noise. */
+void hm_renoise_step(float *x, const float *v, const float *noise, const float *t_now, const float *t_next, int64_t rows,
+                     int64_t D);
 /* Classifier-free guidance: v = neg + s (text - neg), optionally rescaled (Lin et al. 2023) toward text's deviation. */
 void hm_guide(float *v, const float *text, const float *neg, int64_t n, float scale, float rescale);
+/* With spatio-temporal guidance: + stg (text - perturbed) before the rescaling; neg or perturbed may be NULL (left out).
+ * v may be one of the inputs. Deviations are over all n values, n - 1. */
+typedef struct { float scale, stg, rescale; } hm_guidance;
+void hm_guide_stg(float *v, const float *text, const float *neg, const float *perturbed, int64_t n, const hm_guidance *o);
 
 #endif

@@ -54,6 +54,9 @@ uint64_t hm_flops(const hm_graph *g); /* of matmuls and convolutions, forward + 
 typedef uint64_t hm_mark;
 hm_mark hm_save(const hm_graph *g);
 void hm_restore(hm_graph *g, hm_mark m); /* no-op with a tape */
+/* Restore to m, keeping y: copied into x, an activation from before m that nobody needs any more. Returns where the
+ * values are: x without a tape, y itself with one. Residual streams live in one buffer like this. */
+hm_tensor *hm_settle(hm_graph *g, hm_mark m, hm_tensor *x, hm_tensor *y);
 
 int64_t hm_numel(const hm_tensor *t);
 /* New uninitialised tensor in the arena; hm_wrap: a view on memory that the caller keeps alive. */

@@ -30,8 +30,11 @@ typedef himmel_status hm_param_fn(void *user, const char *name, int nd, const in
 himmel_status hm_t5_params(hm_t5 *m, const char *prefix, hm_param_fn *fn, void *user, himmel_error *err);
 himmel_status hm_t5_init(hm_t5 *m, const hm_t5_config *cfg, himmel_error *err); /* allocates layers, slots NULL */
 void hm_t5_deinit(hm_t5 *m);
-/* himmel_status hm_t5_load: bind every slot to st's tensors (shape-checked). */
+/* Binds every slot to st's tensors (shape-checked); st must outlive m. */
 himmel_status hm_t5_load(hm_t5 *m, const hm_t5_config *cfg, const hm_st *st, const char *prefix, himmel_error *err);
+
+/* Bucket of a relative position (key - query). */
+int hm_t5_bucket(const hm_t5_config *cfg, int64_t distance);
 
 /* ids [B,N], mask [B,N] (1 = token, 0 = padding) -> hidden states [B,N,d_model], final norm applied. */
 hm_tensor *hm_t5_forward(hm_graph *g, const hm_t5 *m, const int32_t *ids, const int32_t *mask, int64_t B, int64_t N);

@@ -38,6 +38,10 @@ himmel_status hm_dit_load(hm_dit *m, const hm_dit_config *cfg, const hm_st *st, 
 /* RoPE tables for tokens at pos [n][3] = (seconds, y, x in pixels): cos, sin [n][D/2], D = n_heads*head_dim; angles formed in double. */
 void hm_dit_rope(const hm_dit_config *cfg, const double (*pos)[3], int64_t n, float *cosine, float *sine);
 
+/* What spatio-temporal guidance does to the perturbed samples (keep 0) in the chosen layers: the attention's values instead
+ * of its result, its input instead of its result, or no block at all. (LTX's "Residual" changes nothing.) Inference only. */
+enum { HM_STG_NONE, HM_STG_ATTENTION_VALUES, HM_STG_ATTENTION_SKIP, HM_STG_BLOCK };
+
 typedef struct {
     hm_tensor *x;            /* [B,N,in_channels] */
     const float *levels;     /* [R] distinct timesteps in 0..1 (noise level; multiplied by 1000 inside) */
@@ -46,7 +50,7 @@ typedef struct {
     const hm_tensor *cosine, *sine; /* [B or 1,N,D/2] f32 */
     hm_tensor *text;         /* [B,M,caption_channels], before caption_projection */
     const hm_tensor *text_mask; /* [B,M] f32: 0 for tokens, -10000 for padding; may be NULL */
-    uint32_t stg_layers; int stg_mode; const float *stg_keep; /* spatio-temporal guidance: bit l = perturbed layer; keep [B]; 0 = none */
+    uint64_t stg_layers; int stg_mode; const float *stg_keep; /* bit l = perturbed layer; HM_STG_*; keep [B]: 0 = perturbed sample */
     void (*on_tensor)(void *user, const char *name, const hm_tensor *t); void *user; /* parity: intermediates by name, may be NULL */
 } hm_dit_input;
 /* -> velocity [B,N,out_channels] in activation dtype (f32 if the graph is). */
