@@ -1,0 +1,26 @@
+/* decode.h - images and films from files to RGB frames.   SPDX-License-Identifier: MIT
+ * Untrusted bytes: local files of a short list of formats only, at most HM_DECODE_MAX_SIDE pixels a side. */
+#ifndef HM_DECODE_H
+#define HM_DECODE_H
+
+#include "base/base.h"
+
+enum { HM_DECODE_MAX_SIDE = 8192 };
+
+typedef struct {
+    int width, height;
+    int fps_num, fps_den;   /* 0/1 for a picture */
+    double seconds;         /* as the file says, 0 = not known */
+    int64_t n_frames;       /* as the file says, 0 = not known */
+} hm_media_info;
+
+typedef struct hm_decoder hm_decoder;
+himmel_status hm_decoder_open(hm_decoder **out, const char *path, himmel_error *err);
+void hm_decoder_free(hm_decoder *d); /* NULL is fine */
+const hm_media_info *hm_decoder_info(const hm_decoder *d);
+/* Metadata of the file, NULL if it has no such key. */
+const char *hm_decoder_tag(const hm_decoder *d, const char *key);
+/* The next frame into rgb [height][width][3]; *seconds its time (may be NULL). *done: no more frames, rgb untouched. */
+himmel_status hm_decoder_next(hm_decoder *d, uint8_t *rgb, double *seconds, bool *done, himmel_error *err);
+
+#endif
