@@ -46,11 +46,31 @@ double hm_sd3_shift(int64_t n_tokens)
     return exp(0.95 + slope * ((double)n_tokens - 1024));
 }
 
-float hm_schedule_next(const float *t, int steps, float now)
+/* The largest entry of t that is below now, else the end: 0. */
+static float next_below(const float *t, int steps, float now)
 {
-    for (int i = 0; i < steps; i++) /* descending */
+    for (int i = 0; i < steps; i++)
         if (t[i] < now - 1e-6f) return t[i];
     return 0.0f;
+}
+
+void hm_token_times(float *t_now, float *t_next, const float *strength, int64_t rows, const float *t,
+                    int steps, int step)
+{
+    const float now = t[step], next = next_below(t, steps, now);
+    for (int64_t r = 0; r < rows; r++) {
+        const float limit = strength ? 1.0f - strength[r] : 1.0f;
+        const bool moves = !strength || now - 1e-6f < limit;
+        t_now[r] = HM_MIN(now, limit);
+        t_next[r] = !moves ? t_now[r] : limit < now ? next_below(t, steps, limit) : next;
+    }
+}
+
+int hm_guidance_index(const float *list, int n, float t)
+{
+    for (int i = 0; i < n; i++)
+        if (list[i] <= t) return i;
+    return n - 1;
 }
 
 HM_CLONES

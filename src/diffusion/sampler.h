@@ -12,9 +12,12 @@ himmel_status hm_schedule(float *t, int steps, hm_sched_kind kind, double shift,
 
 /* LTX's shift for a latent of so many tokens: exp(mu), mu linear from 0.95 at 1024 to 2.05 at 4096. */
 double hm_sd3_shift(int64_t n_tokens);
-/* Where a token at time now goes: the largest entry of t below now (by more than 1e-6), else 0. Conditioned tokens
- * (now = min(t, 1 - strength)) so stay as they are until the others have come down to them. */
-float hm_schedule_next(const float *t, int steps, float now);
+/* Times of the tokens in step number `step` of schedule t: where each is and where it goes. strength [rows] is how well a
+ * token is known (1 = wholly, 0 = not at all; NULL = no token is): its time is min(t, 1 - strength), and it stays there until
+ * the others have come down to it; then it goes to the largest entry below. As LTX's conditioning. */
+void hm_token_times(float *t_now, float *t_next, const float *strength, int64_t rows, const float *t, int steps, int step);
+/* LTX's guidance_mapping: which entry of a descending list of times holds at t: the first that is <= t, else the last. */
+int hm_guidance_index(const float *list, int n, float t);
 
 /* One Euler step of tokens with their own times: x[i] += (t_next[i] - t_now[i]) * v[i] over rows of D. */
 void hm_euler_step(float *x, const float *v, const float *t_now, const float *t_next, int64_t rows, int64_t D);
