@@ -109,18 +109,25 @@ void hm_scaler_free(hm_scaler *s)
     free(s);
 }
 
+/* Two selects, which vectorise; fminf must treat NaN specially and does not. NaN becomes lo. */
+static inline float clamp(float v, float lo, float hi)
+{
+    v = v > lo ? v : lo;
+    return v < hi ? v : hi;
+}
+
 /* ---- vertical ---- */
 
 HM_CLONES static void add_row_f32(float *restrict acc, const float *restrict src, float w, int n)
 {
 #pragma omp simd
-    for (int i = 0; i < n; i++) acc[i] += w * fminf(fmaxf(src[i], 0.0f), 1.0f);
+    for (int i = 0; i < n; i++) acc[i] += w * clamp(src[i], 0.0f, 1.0f);
 }
 
 HM_CLONES static void add_row_bf16(float *restrict acc, const uint16_t *restrict src, float w, int n)
 {
 #pragma omp simd
-    for (int i = 0; i < n; i++) acc[i] += w * fminf(fmaxf(hm_bf16_to_f32(src[i]), 0.0f), 1.0f);
+    for (int i = 0; i < n; i++) acc[i] += w * clamp(hm_bf16_to_f32(src[i]), 0.0f, 1.0f);
 }
 
 HM_CLONES static void add_row_u8(float *restrict acc, const uint8_t *restrict src, float w, int n)
@@ -154,34 +161,24 @@ static inline float dither(uint32_t x, uint32_t y)
     return (float)((53u * u - (u >> 6) - (u >> 10) - (u >> 11)) >> 8) * 0x1p-24f;
 }
 
-/* Column i of 16 rows from a tile [x][16], scaled to 8-bit steps from lo to hi (black at base), dithered. */
-HM_CLONES static void horizontal(uint8_t *restrict out, const float *restrict tile, const float *restrict weight, int taps,
-                                 const float *restrict level, const uint32_t *restrict at)
-{
-    const float gain = level[0], base = level[1], lo = level[2], hi = level[3];
-    float acc[LANES] = {0};
-    for (int k = 0; k < taps; k++) {
-        const float w = weight[k];
-#pragma omp simd
-        for (int r = 0; r < LANES; r++) acc[r] += w * tile[k * LANES + r];
-    }
-#pragma omp simd
-    for (int r = 0; r < LANES; r++) {
-        const float v = acc[r] * gain + base + dither(at[LANES], at[r]);
-        out[r] = (uint8_t)(int)fminf(fmaxf(v, lo), hi);
-    }
-}
+/* To 8-bit steps: v * gain + base, from lo to hi. */
+typedef struct { float gain, base, lo, hi; } levels;
 
-/* One strip of 16 output rows (RGB: of one channel, lane step in bytes `step`) from a tile. rows: lanes that exist. */
-static void horizontal_strip(const axis_taps *a, const float *tile, const float level[4], uint8_t *const dst[LANES], int step,
-                             uint32_t y0)
+/* 16 rows from a tile [x][16]: every output column is a weighted sum of tile columns, dithered and stored step bytes apart in
+ * the rows dst; NULL: no such row. */
+HM_CLONES static void horizontal(const axis_taps *a, const float *restrict tile, levels l, uint8_t *const dst[LANES], int step,
+                                 uint32_t y0)
 {
-    uint32_t at[LANES + 1];
     uint8_t px[LANES];
-    for (uint32_t r = 0; r < LANES; r++) at[r] = y0 + r;
     for (int i = 0; i < a->n; i++) {
-        at[LANES] = (uint32_t)i;
-        horizontal(px, tile + (size_t)a->start[i] * LANES, a->weight + (size_t)i * (size_t)a->taps, a->taps, level, at);
+        const float *t = tile + (size_t)a->start[i] * LANES, *w = a->weight + (size_t)i * (size_t)a->taps;
+        float acc[LANES] = {0};
+        for (int k = 0; k < a->taps; k++)
+#pragma omp simd
+            for (int r = 0; r < LANES; r++) acc[r] += w[k] * t[k * LANES + r];
+#pragma omp simd
+        for (int r = 0; r < LANES; r++)
+            px[r] = (uint8_t)(int)clamp(acc[r] * l.gain + l.base + dither((uint32_t)i, y0 + (uint32_t)r), l.lo, l.hi);
         for (int r = 0; r < LANES; r++)
             if (dst[r]) dst[r][(size_t)i * (size_t)step] = px[r];
     }
@@ -217,7 +214,7 @@ static void strip_rgb(const hm_scaler *s, const void *src, hm_pix t, const hm_fr
     for (int c = 0; c < 3; c++) {
         uint8_t *dst[LANES] = {0};
         for (int r = 0; r < LANES && y0 + r < f->h; r++) dst[r] = f->plane[0] + (ptrdiff_t)(y0 + r) * f->stride[0] + c;
-        horizontal_strip(&s->x, buf + (size_t)c * tile, (const float[4]){255, 0, 0, 255}, dst, 3, (uint32_t)y0);
+        horizontal(&s->x, buf + (size_t)c * tile, (levels){255, 0, 0, 255}, dst, 3, (uint32_t)y0);
     }
 }
 
@@ -231,7 +228,7 @@ static void strip_yuv(const hm_scaler *s, const void *src, hm_pix t, const hm_fr
         row_to_luma(buf + r, row, n);
         dst[r] = f->plane[0] + (ptrdiff_t)(y0 + r) * f->stride[0];
     }
-    horizontal_strip(&s->x, buf, (const float[4]){219, 16, 16, 235.5f}, dst, 1, (uint32_t)y0);
+    horizontal(&s->x, buf, (levels){219, 16, 16, 235.5f}, dst, 1, (uint32_t)y0);
 
     enum { HALF = LANES / 2 };
     memset(dst, 0, sizeof dst);
@@ -241,7 +238,7 @@ static void strip_yuv(const hm_scaler *s, const void *src, hm_pix t, const hm_fr
         dst[r] = f->plane[1] + (ptrdiff_t)(y0 / 2 + r) * f->stride[1];
         dst[HALF + r] = f->plane[2] + (ptrdiff_t)(y0 / 2 + r) * f->stride[2];
     }
-    horizontal_strip(&s->cx, buf, (const float[4]){224, 128, 16, 240.5f}, dst, 1, (uint32_t)y0);
+    horizontal(&s->cx, buf, (levels){224, 128, 16, 240.5f}, dst, 1, (uint32_t)y0);
 }
 
 void hm_scale(hm_scaler *s, const void *src, hm_pix t, const hm_frame *out)
@@ -260,7 +257,7 @@ void hm_scale(hm_scaler *s, const void *src, hm_pix t, const hm_frame *out)
 
 static uint8_t mix8(uint8_t under, float alpha, float over)
 {
-    return (uint8_t)fminf(fmaxf((1.0f - alpha) * (float)under + over + 0.5f, 0.0f), 255.0f);
+    return (uint8_t)clamp((1.0f - alpha) * (float)under + over + 0.5f, 0.0f, 255.0f);
 }
 
 static void blend_rgb(const hm_frame *f, const float *p, int x, int y)
