@@ -84,9 +84,10 @@ HIMMEL_API himmel_status himmel_train(const char *what, const himmel_option *opt
         const char *name;
         himmel_status (*run)(const hm_job *job, himmel_error *err);
     } stage[] = {{"basis", hm_train_basis_cmd}, {"cache", hm_train_cache_cmd}, {"text", hm_train_text_cmd},
-                 {"dit", hm_train_dit_cmd}, {"refiner", hm_train_refiner_cmd}, {"join", hm_train_join_cmd}};
+                 {"dit", hm_train_dit_cmd}, {"refiner", hm_train_refiner_cmd}, {"probe", hm_train_probe_cmd},
+                 {"join", hm_train_join_cmd}};
     const hm_job job = {opts, n_opts, on_progress, user};
     for (size_t i = 0; what && i < HM_COUNT(stage); i++)
         if (!strcmp(what, stage[i].name)) return stage[i].run(&job, err);
-    return hm_fail(err, HIMMEL_EINVAL, "train: unknown stage \"%.40s\"; there are basis, cache, text, dit, refiner and join", what ? what : "");
+    return hm_fail(err, HIMMEL_EINVAL, "train: unknown stage \"%.40s\"; there are basis, cache, text, dit, refiner, probe and join", what ? what : "");
 }

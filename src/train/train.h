@@ -17,6 +17,7 @@ himmel_status hm_train_dit_cmd(const hm_job *job, himmel_error *err);   /* the t
 himmel_status hm_train_join_cmd(const hm_job *job, himmel_error *err);  /* parts of several files into one */
 himmel_status hm_train_basis_cmd(const hm_job *job, himmel_error *err);
 himmel_status hm_train_refiner_cmd(const hm_job *job, himmel_error *err);
+himmel_status hm_train_probe_cmd(const hm_job *job, himmel_error *err);   /* the network that evaluation asks */
 
 /* Report a step; true if the job should stop. */
 bool hm_job_step(const hm_job *job, const char *phase, int64_t step, int64_t total, double eta_s, const char *note);
