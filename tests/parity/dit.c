@@ -20,16 +20,29 @@ static const hm_tensor *find(const parity *p, const char *side, const char *name
 typedef struct {
     parity *p;
     const char *name;
-    bool ideal; /* angles are ours */
+    int n_layers;
+    bool ideal; /* rotary angles are ours */
 } dit_case;
+
+/* The timestep's own tensors: an ulp of its frequencies is 3e-5 of an angle of 1000; what follows hardly
+ * feels it. */
+static bool of_time(const char *what)
+{
+    return !strcmp(what, "time_proj") || !strcmp(what, "embedded_timestep") || !strcmp(what, "adaln");
+}
 
 static void check(void *user, const char *what, const hm_tensor *t)
 {
     const dit_case *c = user;
-    char full[200];
+    char full[200], last[16];
+    snprintf(last, sizeof last, "b%d", c->n_layers - 1);
+    if (!strcmp(what, last))
+        what = "b1"; /* the fixtures' name for the last block */
+    else if (!strcmp(what, "b1"))
+        return;
     snprintf(full, sizeof full, "out.%s.%s", c->name, what);
     if (!hm_st_find(c->p->st, full)) return;
-    parity_compare(c->p, full, t->data, hm_numel(t), parity_tol(c->p, full, c->ideal));
+    parity_compare(c->p, full, t->data, hm_numel(t), parity_tol(c->p, full, c->ideal || of_time(what)));
 }
 
 /* Timesteps [B,1] or [B,N] as one level each, and which one each token has. */
@@ -127,7 +140,7 @@ himmel_status parity_dit(parity *p, himmel_error *err)
     {
         const bool stored = FIND("out", name, "rope_cos") != NULL;
         for (int ideal = !stored; ideal < 2 && !rc; ideal++) {
-            dit_case c = {p, name, ideal};
+            dit_case c = {p, name, cfg.n_layers, ideal};
             rc = run_case(g, &m, &c, err);
         }
     }
@@ -136,8 +149,8 @@ himmel_status parity_dit(parity *p, himmel_error *err)
     return rc;
 }
 
-/* Ours against the original's float32 tables (loosely: those carry the noise) and the ideal ones (tightly: those were
- * formed from whole pixel coordinates, time / frame rate in double). */
+/* Ours against the original's float32 tables (loosely: those carry the noise) and the ideal ones (tightly:
+ * those were formed from whole pixel coordinates, time / frame rate in double). */
 static himmel_status rope_width(parity *p, const hm_dit_config *base, int width, himmel_error *err)
 {
     const hm_tensor *grid = hm_st_find(p->st, "in.pixel_coords"); /* [1,3,N] i32 */
