@@ -237,21 +237,58 @@ himmel_status hm_dit_config_parse(hm_dit_config *cfg, const char *json, himmel_e
 }
 
 /* ---- rotary positions ---- */
-/* D/6 frequencies theta^(k/(F-1)) pi/2 for each of t, y, x in turn; the D % 6 channels that are left over
- * come first and are not rotated. Angles reach thousands: in double they are exact to 1e-12, in float32 the
- * top ones would be noise. */
-void hm_dit_rope(const hm_dit_config *cfg, const double (*pos)[3], int64_t n, float *cosine, float *sine)
+enum { CHUNK = 256 }; /* tokens at a time */
+
+/* The distinct coordinates of n <= CHUNK tokens on one axis, and which one each has: a grid of thousands of
+ * tokens has a few dozen, and sines are dear. Returns how many. */
+static int distinct(const double (*pos)[3], int n, int axis, double value[CHUNK], int index[CHUNK])
+{
+    int have = 0;
+    for (int i = 0; i < n; i++) {
+        int j = i && pos[i][axis] == pos[i - 1][axis] ? index[i - 1] : 0;
+        while (j < have && value[j] != pos[i][axis]) j++;
+        if (j == have) value[have++] = pos[i][axis];
+        index[i] = j;
+    }
+    return have;
+}
+
+/* One axis of n <= CHUNK tokens: pair front + 3 k + axis has frequency theta^(k/(F-1)) pi/2. */
+static void rope_axis(const hm_dit_config *cfg, const double (*pos)[3], int n, int axis, float *cosine,
+                      float *sine)
 {
     const int64_t D = (int64_t)cfg->n_heads * cfg->head_dim, F = D / 6, front = D % 6 / 2, half = D / 2;
-    const double half_pi = acos(0.0);
-    for (int64_t p = 0; p < half; p++) {
-        const int64_t k = (p - front) / 3;
-        const double f = half_pi * pow(cfg->rope_theta, F > 1 ? (double)k / (double)(F - 1) : 0.0);
-        for (int64_t i = 0; i < n; i++) {
-            const int axis = (int)((p - front) % 3);
-            const double a = p < front ? 0.0 : f * (2.0 * pos[i][axis] / cfg->max_pos[axis] - 1.0);
-            cosine[i * half + p] = (float)cos(a);
-            sine[i * half + p] = (float)sin(a);
+    double value[CHUNK];
+    float c[CHUNK], s[CHUNK];
+    int index[CHUNK];
+    const int have = distinct(pos, n, axis, value, index);
+    for (int64_t k = 0; k < F; k++) {
+        const double f = acos(0.0) * pow(cfg->rope_theta, F > 1 ? (double)k / (double)(F - 1) : 0.0);
+        for (int j = 0; j < have; j++) {
+            const double a = f * (2.0 * value[j] / cfg->max_pos[axis] - 1.0);
+            c[j] = (float)cos(a);
+            s[j] = (float)sin(a);
+        }
+        for (int i = 0; i < n; i++) {
+            cosine[i * half + front + 3 * k + axis] = c[index[i]];
+            sine[i * half + front + 3 * k + axis] = s[index[i]];
         }
     }
+}
+
+/* D/6 frequencies for each of t, y, x in turn; the D % 6 channels that are left over come first and are not
+ * rotated. Angles reach thousands: in double they are exact to 1e-12, in float32 the top ones would be noise.
+ */
+void hm_dit_rope(const hm_dit_config *cfg, const double (*pos)[3], int64_t n, float *cosine, float *sine)
+{
+    const int64_t D = (int64_t)cfg->n_heads * cfg->head_dim, half = D / 2;
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t p = 0; p < D % 6 / 2; p++) {
+            cosine[i * half + p] = 1.0f;
+            sine[i * half + p] = 0.0f;
+        }
+    for (int64_t i = 0; i < n; i += CHUNK)
+        for (int axis = 0; axis < 3; axis++)
+            rope_axis(cfg, pos + i, (int)HM_MIN(n - i, (int64_t)CHUNK), axis, cosine + i * half,
+                      sine + i * half);
 }
