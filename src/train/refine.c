@@ -1,0 +1,357 @@
+/* refine.c - `himmel train refiner`.   SPDX-License-Identifier: MIT
+ *   records (refine_data.c) -> batch of crops -> correction -> weighted MSE + 0.1 |e| against what is missing -> AdamW, EMA
+ * Rendering and training take turns on all cores: every record is used `reuse` times on average, then new ones are drawn. A run is
+ * its state file (parameters, moments, step); resumed, it makes the records of its ring again and goes on as it would have. */
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/rng.h"
+#include "models/himmel/himmel1.h"
+#include "train/modelfile.h"
+#include "train/optim.h"
+#include "train/options.h"
+#include "train/refine.h"
+#include "train/train.h"
+
+enum { N_VAL = 24, REPORT = 25 };
+
+typedef struct {
+    const char *model, *out, *state, *log;
+    int64_t steps, batch, crop, records, seed, val_every, save_every, warmup, threads, width, blocks, width2, convs2;
+    double minutes, lr, ema, reuse, noise, known, sharp, l1, decay;
+    bool f32, fresh;
+} refine_opts;
+
+typedef struct {
+    refine_opts o;
+    const hm_job *job;
+    hm_himmel1_config cfg;
+    hm_st *model;
+    hm_codec *codec;
+    hm_refiner *net;
+    hm_params ps;
+    hm_pool pool, val;
+    hm_sample_opts so;
+    hm_graph *g;
+    hm_optim opt;
+    float *x, *residual, *weight; /* a batch */
+    int64_t step;
+    double seconds, peak; /* of training so far, over all runs */
+    FILE *log;
+} refine_run;
+
+static himmel_status parse(refine_run *r, himmel_error *err)
+{
+    refine_opts *o = &r->o;
+    *o = (refine_opts){.steps = 1000000, .batch = 4, .crop = 64, .records = 128, .seed = 1, .val_every = 500, .save_every = 500,
+                       .warmup = 100, .width = 96, .blocks = 3, .width2 = 32, .convs2 = 2, .lr = 2e-3, .ema = 0.998, .reuse = 4,
+                       .noise = 0.3, .known = 0.25, .sharp = 0, .l1 = 0.1, .decay = 0.4};
+    const hm_option_spec spec[] = {
+        {"model", HM_O_STR, &o->model, 0, 0}, {"out", HM_O_STR, &o->out, 0, 0}, {"state", HM_O_STR, &o->state, 0, 0},
+        {"log", HM_O_STR, &o->log, 0, 0}, {"steps", HM_O_INT, &o->steps, 1, 1e9}, {"minutes", HM_O_REAL, &o->minutes, 0, 1e6},
+        {"batch", HM_O_INT, &o->batch, 1, 256}, {"crop", HM_O_INT, &o->crop, 16, 144}, {"records", HM_O_INT, &o->records, 1, 1e5},
+        {"seed", HM_O_INT, &o->seed, 0, 1e15}, {"val-every", HM_O_INT, &o->val_every, 1, 1e9},
+        {"save-every", HM_O_INT, &o->save_every, 1, 1e9}, {"warmup", HM_O_INT, &o->warmup, 1, 1e9},
+        {"threads", HM_O_INT, &o->threads, 1, 1024}, {"width", HM_O_INT, &o->width, 8, 512}, {"blocks", HM_O_INT, &o->blocks, 1, 64},
+        {"width2", HM_O_INT, &o->width2, 8, 512}, {"convs2", HM_O_INT, &o->convs2, 1, 16}, {"lr", HM_O_REAL, &o->lr, 0, 1},
+        {"ema", HM_O_REAL, &o->ema, 0, 1}, {"reuse", HM_O_REAL, &o->reuse, 0.1, 1000}, {"noise", HM_O_REAL, &o->noise, 0, 10},
+        {"known", HM_O_REAL, &o->known, 0, 1}, {"sharp", HM_O_REAL, &o->sharp, 0, 100}, {"l1", HM_O_REAL, &o->l1, 0, 100},
+        {"decay", HM_O_REAL, &o->decay, 0, 1}, {"f32", HM_O_FLAG, &o->f32, 0, 0}, {"fresh", HM_O_FLAG, &o->fresh, 0, 0}};
+    himmel_status rc = hm_options_parse("train refiner", spec, HM_COUNT(spec), r->job->opts, r->job->n_opts, err);
+    if (rc) return rc;
+    if (!o->model || !o->out || !o->state)
+        return hm_fail(err, HIMMEL_EINVAL, "train refiner: --model FILE (for its codec), --out FILE and --state FILE are needed");
+    if (o->crop % 2) return hm_fail(err, HIMMEL_EINVAL, "train refiner: --crop %d is not even", (int)o->crop);
+    return HIMMEL_OK;
+}
+
+/* The codec and, if it has one and it is wanted, the refiner of --model; else a new refiner. */
+static himmel_status open_model(refine_run *r, himmel_error *err)
+{
+    himmel_status rc = hm_st_open(&r->model, r->o.model, err);
+    if (!rc) rc = hm_codec_load(&r->codec, r->model, err);
+    if (rc) return rc;
+    const char *json = hm_st_meta(r->model, "config");
+    r->cfg = hm_himmel1_config_default();
+    if (json && (rc = hm_himmel1_config_parse(&r->cfg, json, r->o.model, err))) return rc;
+    const bool old = !r->o.fresh && hm_st_find(r->model, "refiner.proj_out.weight");
+    if (!old)
+        r->cfg.refiner = (hm_refiner_config){(int)r->o.width, (int)r->o.blocks, (int)r->o.width2, (int)r->o.convs2};
+    hm_params_init(&r->ps, r->o.f32 ? HM_F32 : HM_BF16, (uint64_t)r->o.seed, old ? r->model : NULL);
+    rc = hm_refiner_init(&r->net, &r->cfg.refiner, err);
+    return rc ? rc : hm_refiner_params(r->net, "refiner.", hm_params_bind, &r->ps, err);
+}
+
+static himmel_status load_state(refine_run *r, himmel_error *err)
+{
+    struct stat sb;
+    if (stat(r->o.state, &sb)) return HIMMEL_OK; /* a new run */
+    hm_st *st;
+    himmel_status rc = hm_st_open(&st, r->o.state, err);
+    if (rc) return rc;
+    rc = hm_params_restore(&r->ps, st, err);
+    const char *at = hm_st_meta(st, "progress");
+    long long step = 0;
+    if (!rc && (!at || sscanf(at, "%lld %lf", &step, &r->seconds) != 2))
+        rc = hm_fail(err, HIMMEL_EFORMAT, "%s: not the state of a training run (no progress in its header)", r->o.state);
+    r->step = step;
+    hm_st_close(st);
+    return rc;
+}
+
+static himmel_status save_state(refine_run *r, himmel_error *err)
+{
+    hm_st_writer *w = hm_st_writer_new();
+    if (!w) return hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", r->o.state);
+    char at[64];
+    snprintf(at, sizeof at, "%lld %.3f", (long long)r->step, r->seconds);
+    himmel_status rc = hm_params_save(&r->ps, w, err);
+    if (!rc) rc = hm_st_add_meta(w, "progress", at, err);
+    if (!rc) rc = hm_st_write(w, r->o.state, err);
+    hm_st_writer_free(w);
+    return rc;
+}
+
+/* The released form: EMA in bf16, everything else of --model, the config with this refiner's sizes. */
+static himmel_status save_model(refine_run *r, himmel_error *err)
+{
+    static const char *const mine[] = {"refiner.", NULL}, *const meta[] = {"config", NULL};
+    hm_st_writer *w = hm_st_writer_new();
+    char *config = hm_himmel1_config_format(&r->cfg), note[160];
+    himmel_status rc = w && config ? HIMMEL_OK : hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", r->o.out);
+    if (!rc) rc = hm_model_copy(w, r->model, mine, meta, err);
+    if (!rc) rc = hm_params_export(&r->ps, w, r->ps.dtype, err);
+    if (!rc) rc = hm_st_add_meta(w, "config", config, err);
+    snprintf(note, sizeof note, "{\"steps\":%lld,\"samples\":%lld,\"seconds\":%.0f,\"seed\":%lld,\"renderer\":\"%s\"}", (long long)r->step,
+             (long long)(r->step * r->o.batch), r->seconds, (long long)r->o.seed, HM_SCENE_VERSION);
+    if (!rc) rc = hm_st_add_meta(w, "himmel.refiner_training", note, err);
+    if (!rc) rc = hm_st_write(w, r->o.out, err);
+    hm_st_writer_free(w);
+    free(config);
+    hm_params_sync(&r->ps); /* export put the EMA into the working copies */
+    return rc;
+}
+
+static void say(refine_run *r, const char *fmt, ...) HM_PRINTF(2, 3);
+static void say(refine_run *r, const char *fmt, ...)
+{
+    if (!r->log) return;
+    va_list ap;
+    va_start(ap, fmt);
+    vfprintf(r->log, fmt, ap);
+    va_end(ap);
+    fflush(r->log);
+}
+
+/* n samples, number first on, of pool into the batch buffers. */
+static himmel_status fill_batch(refine_run *r, const hm_pool *pool, const hm_sample_opts *so, uint64_t seed, uint64_t first, int64_t n,
+                                himmel_error *err)
+{
+    const size_t C = (size_t)r->o.crop, nx = C * C * HM_REFINER_IN, nr = 4 * C * C * HM_REFINER_OUT, nw = 4 * C * C;
+    himmel_status rc = HIMMEL_OK;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < n; i++) {
+        himmel_error mine = {0};
+        const himmel_status one = hm_pool_sample(pool, so, seed, first + (uint64_t)i, r->x + (size_t)i * nx, r->residual + (size_t)i * nr,
+                                                 r->weight + (size_t)i * nw, &mine);
+        if (one) {
+#pragma omp critical(hm_refine_error)
+            {
+                rc = one;
+                if (err) *err = mine;
+            }
+        }
+    }
+    return rc;
+}
+
+static hm_tensor *forward(refine_run *r, hm_graph *g, int64_t B)
+{
+    const int64_t C = r->o.crop;
+    return hm_refiner_correction(g, r->net, hm_wrap(g, HM_F32, HM_DIMS(B, C, C, HM_REFINER_IN), r->x));
+}
+
+/* dB of held-out crops, EMA weights, over the plain enlargement's; the same samples every time. */
+static himmel_status validate(refine_run *r, double noise, double *before, double *after, himmel_error *err)
+{
+    const hm_sample_opts so = {.noise = noise};
+    const hm_graph_opts go = {.act = r->ps.dtype, .n_threads = (int)r->o.threads};
+    const size_t n = (size_t)(4 * r->o.crop * r->o.crop * HM_REFINER_OUT);
+    hm_graph *g;
+    himmel_status rc = hm_graph_new(&g, &go, err);
+    if (rc) return rc;
+    hm_params_use_ema(&r->ps, true);
+    double a = 0, b = 0;
+    for (int i = 0; i < N_VAL && !rc; i++) {
+        hm_graph_reset(g);
+        rc = fill_batch(r, &r->val, &so, 77, (uint64_t)i, 1, err);
+        if (rc) break;
+        hm_tensor *y = hm_cast(g, forward(r, g, 1), HM_F32);
+        for (size_t k = 0; k < n; k++) {
+            const double e = r->residual[k], d = e - ((const float *)y->data)[k];
+            b += e * e;
+            a += d * d;
+        }
+    }
+    *before = -10 * log10(b / (double)(n * N_VAL) + 1e-12);
+    *after = -10 * log10(a / (double)(n * N_VAL) + 1e-12);
+    hm_params_sync(&r->ps);
+    hm_graph_free(g);
+    return rc;
+}
+
+typedef struct {
+    double t0, loss, norm, render_s, fill_s;
+    uint64_t flops;
+    int64_t n;
+} meter;
+
+static void report(refine_run *r, meter *m, char *note, size_t cap)
+{
+    const double dt = hm_now() - m->t0, work = dt - m->render_s - m->fill_s, rate = (double)m->flops / work;
+    snprintf(note, cap,
+             "step %lld loss %.6f grad %.4f samples/s %.1f, render %.0f %%, batches %.0f %%, network %.0f GFLOPS (%.0f %% of peak) %.0f s",
+             (long long)r->step, m->loss / (double)m->n, m->norm / (double)m->n, (double)(m->n * r->o.batch) / dt,
+             100 * m->render_s / dt, 100 * m->fill_s / dt, rate * 1e-9, 100 * rate / r->peak, r->seconds);
+    say(r, "%s\n", note);
+    *m = (meter){.t0 = hm_now()};
+}
+
+/* Records that a run has made before step s: the ring's start, then one per reuse * frames samples. */
+static int64_t records_at(const refine_run *r, int64_t s)
+{
+    return r->o.records / 4 + 1 + (int64_t)((double)(s * r->o.batch) / (r->o.reuse * HM_RECORD_FRAMES));
+}
+
+static himmel_status one_step(refine_run *r, meter *m, double left, himmel_error *err)
+{
+    const int64_t C = r->o.crop, B = r->o.batch;
+    const double t0 = hm_now();
+    enum { TURN = 32 }; /* steps between looks at the ring, so that records come in numbers */
+    himmel_status rc = r->step % TURN == 0 || r->pool.made == 0 ? hm_pool_fill(&r->pool, records_at(r, r->step / TURN * TURN), err) : 0;
+    const double t1 = hm_now();
+    if (!rc) rc = fill_batch(r, &r->pool, &r->so, hm_mix((uint64_t)r->o.seed, 1), (uint64_t)(r->step * B), B, err);
+    if (rc) return rc;
+    const double t2 = hm_now();
+    hm_graph_reset(r->g);
+    hm_params_zero_grad(&r->ps);
+    const hm_tensor *target = hm_wrap(r->g, HM_F32, HM_DIMS(B, 2 * C, 2 * C, HM_REFINER_OUT), r->residual);
+    hm_tensor *loss = hm_loss_mse(r->g, forward(r, r->g, B), target, r->weight, NULL, (float)r->o.l1);
+    hm_backward(r->g, loss, 1.0f);
+    hm_optim o = r->opt;
+    o.lr_adamw *= left < r->o.decay ? fmax(left / r->o.decay, 0.02) : 1;
+    m->norm += hm_optim_step(&o, &r->ps, r->step);
+    m->loss += (double)*(float *)loss->data;
+    m->flops += hm_flops(r->g);
+    m->render_s += t1 - t0;
+    m->fill_s += t2 - t1;
+    m->n++;
+    r->step++;
+    r->seconds += hm_now() - t0;
+    return HIMMEL_OK;
+}
+
+static himmel_status checkpoint(refine_run *r, bool val, bool save, himmel_error *err)
+{
+    himmel_status rc = HIMMEL_OK;
+    if (val) {
+        double b0, a0, b1, a1;
+        rc = validate(r, 0, &b0, &a0, err);
+        if (!rc) rc = validate(r, 0.25, &b1, &a1, err);
+        if (!rc)
+            say(r, "validation at step %lld: enlarged %.3f dB, refined %.3f dB (%+.3f); with errors %.3f, %.3f (%+.3f)\n", (long long)r->step,
+                b0, a0, a0 - b0, b1, a1, a1 - b1);
+    }
+    if (!rc && save) rc = save_state(r, err);
+    if (!rc && save) rc = save_model(r, err);
+    return rc;
+}
+
+static himmel_status loop(refine_run *r, himmel_error *err)
+{
+    const double start = hm_now();
+    const int64_t first = r->step;
+    char note[256] = "";
+    meter m = {.t0 = start};
+    himmel_status rc = HIMMEL_OK;
+    bool stop = false;
+    while (!rc && !stop && r->step < r->o.steps) {
+        const double spent = hm_now() - start, limit = 60 * r->o.minutes;
+        if (limit > 0 && spent >= limit) break;
+        const double left = limit > 0 ? 1 - spent / limit : 1 - (double)r->step / (double)r->o.steps;
+        rc = one_step(r, &m, left, err);
+        if (rc) break;
+        if (r->step % REPORT == 0) report(r, &m, note, sizeof note);
+        rc = checkpoint(r, r->step % r->o.val_every == 0, r->step % r->o.save_every == 0, err);
+        const double each = (hm_now() - start) / (double)(r->step - first);
+        double eta = each * (double)(r->o.steps - r->step);
+        if (limit > 0) eta = fmin(eta, limit - (hm_now() - start));
+        stop = hm_job_step(r->job, "train refiner", r->step, r->o.steps, eta, note);
+    }
+    if (!rc) rc = checkpoint(r, true, true, err);
+    if (!rc && stop) rc = hm_fail(err, HIMMEL_ECANCELLED, "stopped at step %lld; the state is saved", (long long)r->step);
+    return rc;
+}
+
+static himmel_status prepare(refine_run *r, himmel_error *err)
+{
+    const int C = (int)r->o.crop;
+    const size_t B = (size_t)r->o.batch, n = (size_t)C * C;
+    himmel_status rc = open_model(r, err);
+    if (!rc) rc = load_state(r, err);
+    if (!rc) rc = hm_pool_init(&r->pool, r->codec, C, (int)r->o.records, (uint64_t)r->o.seed, err);
+    if (!rc) rc = hm_pool_init(&r->val, r->codec, C, N_VAL, 0x76616c, err);
+    if (rc) return rc;
+    r->val.held_out = true;
+    rc = hm_pool_fill(&r->val, N_VAL, err);
+    if (rc) return rc;
+    r->x = malloc(B * n * HM_REFINER_IN * sizeof *r->x);
+    r->residual = malloc(B * 4 * n * HM_REFINER_OUT * sizeof *r->residual);
+    r->weight = malloc(B * 4 * n * sizeof *r->weight);
+    if (!r->x || !r->residual || !r->weight) return hm_fail(err, HIMMEL_ENOMEM, "train refiner: out of memory");
+    r->so = (hm_sample_opts){.noise = r->o.noise, .known = r->o.known, .sharp = (float)r->o.sharp};
+    r->opt = hm_optim_default();
+    r->opt.lr_adamw = r->o.lr;
+    r->opt.beta2 = 0.99;
+    r->opt.ema = r->o.ema;
+    r->opt.warmup = r->o.warmup;
+    r->opt.weight_decay = 0;
+    r->opt.eps = 1e-10; /* errors of a hundredth: gradients are small */
+    r->opt.decay_from = r->opt.total = 0; /* the decay is by the time that is left */
+    r->peak = hm_measure_peak(r->ps.dtype);
+    const hm_graph_opts go = {.act = r->ps.dtype, .tape = true, .n_threads = (int)r->o.threads};
+    return hm_graph_new(&r->g, &go, err);
+}
+
+himmel_status hm_train_refiner_cmd(const hm_job *job, himmel_error *err)
+{
+    refine_run *r = calloc(1, sizeof *r);
+    if (!r) return hm_fail(err, HIMMEL_ENOMEM, "train refiner: out of memory");
+    r->job = job;
+    himmel_status rc = parse(r, err);
+    if (!rc && r->o.log && !(r->log = fopen(r->o.log, "a"))) rc = hm_fail(err, HIMMEL_EIO, "%s: cannot be written", r->o.log);
+    if (!rc) rc = prepare(r, err);
+    if (!rc) {
+        say(r, "refiner: %zu parameters, width %d, %d blocks, then %d channels, %d convolutions; peak %.0f GFLOPS\n",
+            hm_params_count(&r->ps), r->cfg.refiner.width, r->cfg.refiner.n_blocks, r->cfg.refiner.width2, r->cfg.refiner.n_convs2,
+            r->peak * 1e-9);
+        rc = loop(r, err);
+    }
+    if (r->log) fclose(r->log);
+    hm_graph_free(r->g);
+    free(r->x);
+    free(r->residual);
+    free(r->weight);
+    hm_pool_deinit(&r->pool);
+    hm_pool_deinit(&r->val);
+    hm_refiner_free(r->net);
+    hm_params_deinit(&r->ps);
+    hm_codec_free(r->codec);
+    hm_st_close(r->model);
+    free(r);
+    return rc;
+}
