@@ -1,5 +1,6 @@
 /* av.c - what the libav users in this folder share.   SPDX-License-Identifier: MIT */
 #include "media/av.h"
+#include "media/encode.h"
 
 #include <stdio.h>
 
@@ -22,4 +23,9 @@ himmel_status hm_av_path(char *out, size_t cap, const char *pre, const char *pat
     const int n = snprintf(out, cap, "%s%s%s", pre, path, post);
     if (n < 0 || (size_t)n >= cap) return hm_fail(err, HIMMEL_EINVAL, "%.100s...: path is too long", path);
     return HIMMEL_OK;
+}
+
+const char *hm_media_version(void)
+{
+    return "libavcodec " AV_STRINGIFY(LIBAVCODEC_VERSION_MAJOR) "." AV_STRINGIFY(LIBAVCODEC_VERSION_MINOR) ", libx264";
 }

@@ -24,5 +24,7 @@ himmel_status hm_encoder_push(hm_encoder *e, himmel_error *err);
 himmel_status hm_encoder_finish(hm_encoder *e, uint64_t *bytes, himmel_error *err);
 /* Before finish: stops and deletes PATH.part. NULL is fine. */
 void hm_encoder_free(hm_encoder *e);
+/* "libavcodec 59.37, libx264" */
+const char *hm_media_version(void);
 
 #endif

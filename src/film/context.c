@@ -1,0 +1,141 @@
+/* context.c - open a model and say what it is.   SPDX-License-Identifier: MIT */
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "film/film.h"
+
+static const char weights_name[] = "himmel-1.safetensors";
+
+himmel_options himmel_options_default(void)
+{
+    return (himmel_options){0};
+}
+
+const char *himmel_version(void)
+{
+    return HIMMEL_VERSION;
+}
+
+/* Folder above the one that the executable lies in ("/usr" for /usr/bin/himmel), "" if that cannot be told. */
+static void above_executable(char *out, size_t cap)
+{
+    const ssize_t n = readlink("/proc/self/exe", out, cap - 1);
+    out[n > 0 ? n : 0] = 0;
+    for (int up = 0; up < 2; up++) {
+        char *slash = strrchr(out, '/');
+        if (slash) *slash = 0;
+    }
+}
+
+static himmel_status find_weights(char *path, size_t cap, himmel_error *err)
+{
+    char above[3072];
+    above_executable(above, sizeof above);
+    const struct { const char *root, *dir; } places[] = {{above, "/weights/"}, {"", "weights/"}, {above, "/share/himmel/"}};
+    for (size_t i = 0; i < HM_COUNT(places); i++) {
+        snprintf(path, cap, "%s%s%s", places[i].root, places[i].dir, weights_name);
+        if (!access(path, R_OK)) return HIMMEL_OK;
+    }
+    return hm_fail(err, HIMMEL_EIO, "%s is not there: looked in %.150s/weights, weights and %.150s/share/himmel (--model names another place)",
+                   weights_name, above, above);
+}
+
+static void count(himmel_ctx *ctx)
+{
+    const hm_st *st = ctx->model->st;
+    for (size_t i = 0; i < hm_st_count(st); i++) {
+        const char *name;
+        const hm_tensor *t = hm_st_at(st, i, &name);
+        if (strcmp(name, "tokenizer.spiece")) ctx->n_params += (uint64_t)hm_numel(t);
+    }
+}
+
+himmel_status himmel_open(himmel_ctx **out, const char *path, const himmel_options *opts, himmel_error *err)
+{
+    *out = NULL;
+    const himmel_options o = opts ? *opts : himmel_options_default();
+    if (o.threads < 0 || o.threads > 1024)
+        return hm_fail(err, HIMMEL_EINVAL, "threads is %d, must be 1..1024, or 0 for all cores", o.threads);
+    himmel_ctx *ctx = calloc(1, sizeof *ctx);
+    if (!ctx) return hm_fail(err, HIMMEL_ENOMEM, "out of memory");
+    pthread_mutex_init(&ctx->lock, NULL);
+    ctx->threads = o.threads ? o.threads : omp_get_num_procs();
+    himmel_status rc = o.isa ? hm_isa_limit(o.isa, err) : HIMMEL_OK;
+    if (!rc && !path) rc = find_weights(ctx->path, sizeof ctx->path, err);
+    else if (!rc && (size_t)snprintf(ctx->path, sizeof ctx->path, "%s", path) >= sizeof ctx->path)
+        rc = hm_fail(err, HIMMEL_EINVAL, "%.100s...: path is too long", path);
+    if (!rc) {
+        hm_set_threads(ctx->threads);
+        rc = hm_himmel1_open(&ctx->model, ctx->path, err);
+    }
+    if (rc) {
+        himmel_close(ctx);
+        return rc;
+    }
+    hm_map map;
+    if (!hm_map_open(&map, ctx->path, NULL)) ctx->file_bytes = map.len;
+    hm_map_close(&map);
+    snprintf(ctx->isa, sizeof ctx->isa, "%s", hm_isa_name());
+    count(ctx);
+    *out = ctx;
+    return HIMMEL_OK;
+}
+
+void himmel_close(himmel_ctx *ctx)
+{
+    if (!ctx) return;
+    hm_himmel1_close(ctx->model);
+    pthread_mutex_destroy(&ctx->lock);
+    free(ctx);
+}
+
+static const char *meta(const himmel_ctx *ctx, const char *key)
+{
+    const char *v = hm_st_meta(ctx->model->st, key);
+    return v ? v : "";
+}
+
+himmel_status himmel_info(himmel_ctx *ctx, himmel_model_info *info, himmel_error *err)
+{
+    if (!ctx || !info) return hm_fail(err, HIMMEL_EINVAL, "himmel_info: no context or no place for the answer");
+    *info = (himmel_model_info){.name = ctx->model->name, .path = ctx->path, .sha256 = ctx->model->sha256,
+                                .licence = meta(ctx, "himmel.licence"),
+                                .data_sha256 = meta(ctx, "himmel.data_manifest_sha256"), .config = meta(ctx, "config"),
+                                .isa = ctx->isa, .file_bytes = ctx->file_bytes, .n_params = ctx->n_params,
+                                .threads = ctx->threads};
+    return HIMMEL_OK;
+}
+
+/* Best of the multiplications of two N x N matrices that fit into 0.15 s. */
+static double measure_peak(void)
+{
+    enum { N = 2048 };
+    uint16_t *a = calloc((size_t)N * N, sizeof *a), *b = calloc((size_t)N * N, sizeof *b);
+    uint16_t *c = malloc((size_t)N * N * sizeof *c);
+    double best = 0;
+    if (a && b && c) {
+        const double start = hm_now();
+        for (int i = 0; i < 2 || hm_now() - start < 0.15; i++) { /* the first one sets up and warms the clock */
+            const double t0 = hm_now();
+            hm_gemm(false, true, N, N, N, 1, HM_BF16, a, b, 0, HM_BF16, c);
+            best = HM_MAX(best, 2e-9 * N * N * N / (hm_now() - t0));
+        }
+    }
+    free(a), free(b), free(c);
+    return best;
+}
+
+double himmel_peak_gflops(himmel_ctx *ctx)
+{
+    pthread_mutex_lock(&ctx->lock);
+    if (ctx->peak_gflops <= 0) {
+        hm_set_threads(ctx->threads);
+        ctx->peak_gflops = measure_peak();
+    }
+    const double peak = ctx->peak_gflops;
+    pthread_mutex_unlock(&ctx->lock);
+    return peak;
+}

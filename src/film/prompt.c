@@ -1,0 +1,70 @@
+/* prompt.c - what the model knows of a prompt, and what it leaves open.   SPDX-License-Identifier: MIT
+ * Captions and their lexicon are the world's (src/world/caption.h): the model has seen no other words. */
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rng.h"
+#include "film/film.h"
+#include "world/caption.h"
+
+size_t himmel_unknown_words(const char *prompt, char *buf, size_t cap)
+{
+    enum { MOST = 64 };
+    hm_word words[MOST];
+    const size_t n = hm_unknown_words(prompt, words, MOST);
+    hm_str s = {buf, cap, 0};
+    if (cap) buf[0] = 0;
+    for (size_t i = 0; i < HM_MIN(n, (size_t)MOST); i++)
+        hm_str_addf(&s, "%s%.*s", i ? ", " : "", (int)HM_MIN(words[i].len, (size_t)60), words[i].at);
+    if (n > MOST) hm_str_addf(&s, " ...");
+    return n;
+}
+
+const char *himmel_known_words(void)
+{
+    return "skies and clouds, seas, mountains, hills, forests, dunes, lakes, beaches and skylines at any time of day, in "
+           "sun, rain, snow, fog and storm, with balloons, boats, lighthouses, birds, kites, aeroplanes, lanterns, windmills, "
+           "fireworks, the moon and shooting stars";
+}
+
+/* German if it has German letters or more of the small words of German than of English. */
+static hm_lang language_of(const char *text)
+{
+    static const char *const german[] = {"der", "die", "das", "den", "dem", "des", "ein", "eine", "einem", "einer", "einen", "und",
+                                         "mit", "am", "im", "auf", "bei", "beim", "von", "vom", "zum", "nach", "ohne", "vor",
+                                         "himmel", "meer", "nacht", "see", "strand", "berge", "wolken", "regen", "schnee", "abend"};
+    static const char *const english[] = {"the", "a", "an", "and", "with", "at", "in", "on", "of", "by", "over", "under", "from",
+                                          "to", "sky", "night", "sea", "lake"};
+    int score = 0;
+    for (const char *p = text; *p;) {
+        char word[16];
+        size_t n = 0;
+        while (*p && !isalpha((unsigned char)*p) && !((unsigned char)*p & 0x80)) p++;
+        for (; isalpha((unsigned char)*p) || ((unsigned char)*p & 0x80); p++) {
+            if ((unsigned char)*p == 0xc3) score += 2; /* umlauts and sharp s begin with it */
+            if (n + 1 < sizeof word) word[n++] = (char)tolower((unsigned char)*p);
+        }
+        word[n] = 0;
+        for (size_t i = 0; i < HM_COUNT(german); i++) score += !strcmp(word, german[i]);
+        for (size_t i = 0; i < HM_COUNT(english); i++) score -= !strcmp(word, english[i]);
+    }
+    return score > 0 ? HM_LANG_DE : HM_LANG_EN;
+}
+
+himmel_status himmel_expand(const char *prompt, uint64_t seed, char *buf, size_t cap, himmel_error *err)
+{
+    size_t bad;
+    if (!prompt || !prompt[strspn(prompt, " \t\r\n")]) return hm_fail(err, HIMMEL_EINVAL, "the prompt is empty");
+    if (!hm_utf8_valid(prompt, &bad)) return hm_fail(err, HIMMEL_EINVAL, "the prompt is not valid UTF-8: byte %zu", bad + 1);
+    hm_scene s;
+    memset(&s, 0, sizeof s);
+    const uint32_t stated = hm_caption_parse(prompt, s.fact);
+    const uint64_t draw = hm_mix(seed, 0x657870616e64); /* not the film's own noise */
+    hm_scene_complete(&s, stated, draw);
+    const hm_caption_opts o = {language_of(prompt), hm_caption_sayable(&s)};
+    uint32_t said;
+    if (hm_caption(buf, cap, &s, &o, draw, &said) >= cap)
+        return hm_fail(err, HIMMEL_EINVAL, "no room for the full prompt in %zu bytes", cap);
+    return HIMMEL_OK;
+}
