@@ -122,12 +122,12 @@ int main(void)
     setup(&f);
     CHECK(!hm_graph_new(&g, &(hm_graph_opts){.act = HM_F32, .tape = true}, &err), "%s", err.message);
     run_step(&f, g);
-    grad_check(&f.params, loss, &f, 2e-3);
+    grad_check(&f.params, loss, &f, 4e-3);
     const float *dtext = f.text->grad.data; /* padding gets nothing, the rest something */
     for (int i = 0; i < B * M; i++) {
         double sum = 0;
         for (int j = 0; j < CAPTION; j++) sum += fabs((double)dtext[i * CAPTION + j]);
-        CHECK(f.mask[i] < 0 ? sum == 0 : sum > 0, "text row %d: %g", i, sum);
+        CHECK(f.mask[i] < 0 ? sum < 1e-30 : sum > 1e-6, "text row %d: %g", i, sum);
     }
     hm_graph_free(g);
     test_memory(&f);
