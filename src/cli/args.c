@@ -1,0 +1,214 @@
+/* args.c - options of film and image.   SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+
+typedef enum { O_OUTPUT, O_SIZE, O_SECONDS, O_FPS, O_SEED, O_STEPS, O_GUIDANCE, O_NEGATIVE, O_N, O_MODEL, O_THREADS,
+    O_EXPAND, O_PREVIEW, O_JSON, O_VERBOSE, O_QUIET, O_NO_MARK, O_PLAN, O_HELP, O_VERSION } option_id;
+
+static const struct {
+    const char *name;
+    char letter;
+    option_id id;
+    bool takes;
+} options[] = {{"output", 'o', O_OUTPUT, true}, {"size", 's', O_SIZE, true}, {"seconds", 0, O_SECONDS, true},
+               {"fps", 0, O_FPS, true}, {"seed", 0, O_SEED, true}, {"steps", 0, O_STEPS, true},
+               {"guidance", 0, O_GUIDANCE, true}, {"negative", 0, O_NEGATIVE, true}, {"variations", 'n', O_N, true},
+               {"model", 'm', O_MODEL, true}, {"threads", 't', O_THREADS, true}, {"expand", 0, O_EXPAND, false},
+               {"preview", 0, O_PREVIEW, false}, {"json", 0, O_JSON, false}, {"verbose", 'v', O_VERBOSE, false},
+               {"quiet", 'q', O_QUIET, false}, {"no-visible-mark", 0, O_NO_MARK, false}, {"plan", 0, O_PLAN, false},
+               {"help", 'h', O_HELP, false}, {"version", 0, O_VERSION, false}};
+enum { N_OPTIONS = sizeof options / sizeof *options };
+
+/* What is wrong, as every sentence of this file: on stderr, and false. */
+static bool wrong(const char *option, const char *value, const char *wants)
+{
+    fprintf(stderr, "himmel: --%s %.80s: %s\n", option, value, wants);
+    return false;
+}
+
+static bool to_long(const char *s, long lo, long hi, long *out)
+{
+    char *end;
+    errno = 0;
+    const long v = strtol(s, &end, 10);
+    if (errno || end == s || *end || v < lo || v > hi) return false;
+    *out = v;
+    return true;
+}
+
+static bool to_double(const char *s, double *out)
+{
+    char *end;
+    *out = strtod(s, &end);
+    return end != s && !*end && isfinite(*out);
+}
+
+static bool to_size(const char *s, int *w, int *h)
+{
+    static const struct { const char *name; int w, h; } names[] = {
+        {"1080p", 1920, 1080}, {"720p", 1280, 720}, {"480p", 854, 480}, {"360p", 640, 360}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(s, names[i].name)) {
+            *w = names[i].w, *h = names[i].h;
+            return true;
+        }
+    char a[12], b[12];
+    long x, y;
+    if (sscanf(s, "%11[0-9]x%11[0-9]", a, b) != 2 || strlen(a) + strlen(b) + 1 != strlen(s)) return false;
+    if (!to_long(a, 0, 1000000, &x) || !to_long(b, 0, 1000000, &y)) return false;
+    *w = (int)x, *h = (int)y;
+    return true;
+}
+
+/* "24", "30000/1001", "12.5", and the television rates as people write them: 23.976 is 24000/1001. */
+static bool to_fps(const char *s, int *num, int *den)
+{
+    char a[12], b[12];
+    long x, y;
+    if (strchr(s, '/')) {
+        if (sscanf(s, "%11[0-9]/%11[0-9]", a, b) != 2 || strlen(a) + strlen(b) + 1 != strlen(s)) return false;
+        if (!to_long(a, 0, 100000000, &x) || !to_long(b, 1, 1000000, &y)) return false;
+        *num = (int)x, *den = (int)y;
+        return true;
+    }
+    double v;
+    if (!to_double(s, &v) || fabs(v) > 1e6) return false;
+    const double tv = v * 1001 / 1000;
+    if (fabs(v - round(v)) > 1e-9 && fabs(tv - round(tv)) < 0.002) {
+        *num = (int)lround(tv) * 1000, *den = 1001;
+        return true;
+    }
+    *num = (int)lround(v * 1000), *den = 1000;
+    for (int k = 2; k <= 5; k += 3)
+        while (*num % k == 0 && *den % k == 0) *num /= k, *den /= k;
+    return true;
+}
+
+static bool to_seed(const char *s, uint64_t *out)
+{
+    char *end;
+    errno = 0;
+    const unsigned long long v = strtoull(s, &end, 10);
+    if (errno || end == s || *end || strchr(s, '-')) return false;
+    *out = v;
+    return true;
+}
+
+static bool take_number(cli_args *a, option_id id, const char *name, const char *v)
+{
+    himmel_request *r = &a->req;
+    long l;
+    switch (id) {
+    case O_SIZE:
+        return to_size(v, &r->width, &r->height) || wrong(name, v, "wants WIDTHxHEIGHT, for example 1920x1080");
+    case O_SECONDS:
+        return to_double(v, &r->seconds) || wrong(name, v, "wants a number, 1 to 10");
+    case O_FPS:
+        return to_fps(v, &r->fps_num, &r->fps_den) || wrong(name, v, "wants frames a second, for example 24 or 30000/1001");
+    case O_SEED:
+        a->has_seed = true;
+        return to_seed(v, &r->seed) || wrong(name, v, "wants a whole number from 0 to 18446744073709551615");
+    case O_STEPS:
+        if (!to_long(v, INT_MIN, INT_MAX, &l)) return wrong(name, v, "wants a whole number, 1 to 200");
+        r->steps = (int)l;
+        return true;
+    case O_GUIDANCE:
+        return to_double(v, &r->guidance) || wrong(name, v, "wants a number, 1 to 20");
+    case O_N:
+        return to_long(v, 1, 1000, &a->n) || wrong(name, v, "wants a whole number, 1 to 1000");
+    default:
+        return to_long(v, 1, 1024, &a->threads) || wrong(name, v, "wants a whole number, 1 to 1024");
+    }
+}
+
+static bool take(cli_args *a, option_id id, const char *name, const char *v)
+{
+    switch (id) {
+    case O_OUTPUT: a->req.output = v; return true;
+    case O_NEGATIVE: a->req.negative = v; return true;
+    case O_MODEL: a->model = v; return true;
+    case O_EXPAND: a->expand = true; return true;
+    case O_PREVIEW: a->preview = true; return true;
+    case O_JSON: a->json = true; return true;
+    case O_VERBOSE: a->verbose = true; return true;
+    case O_QUIET: a->quiet = true; return true;
+    case O_NO_MARK: a->req.visible_mark = 0; return true;
+    case O_PLAN: a->plan_only = true; return true;
+    case O_HELP: a->help = true; return true;
+    case O_VERSION: a->version = true; return true;
+    default: return take_number(a, id, name, v);
+    }
+}
+
+/* The option that arg names ("--size", "--size=..", "-o"), -1 if none; *value: what stands behind "=". */
+static int find_option(const char *arg, const char **value)
+{
+    *value = NULL;
+    for (int i = 0; i < N_OPTIONS; i++) {
+        const size_t n = strlen(options[i].name);
+        if (arg[1] == '-' && !strncmp(arg + 2, options[i].name, n) && (!arg[2 + n] || arg[2 + n] == '=')) {
+            if (arg[2 + n]) *value = arg + 3 + n;
+            return i;
+        }
+        if (options[i].letter && arg[1] == options[i].letter && !arg[2]) return i;
+    }
+    return -1;
+}
+
+static bool add_word(cli_args *a, const char *word)
+{
+    const size_t old = a->prompt ? strlen(a->prompt) : 0, n = strlen(word);
+    char *p = realloc(a->prompt, old + n + 2);
+    if (!p) return false;
+    a->prompt = p;
+    if (old) p[old] = ' ';
+    memcpy(p + old + (old > 0), word, n + 1);
+    return true;
+}
+
+bool args_parse(cli_args *a, himmel_kind kind, int argc, char **argv)
+{
+    *a = (cli_args){.req = himmel_request_default(), .threads = -1, .n = 1};
+    a->req.kind = kind;
+    if (kind == HIMMEL_IMAGE) a->req.width = 1024, a->req.height = 576;
+    bool words_only = false;
+    for (int i = 0; i < argc; i++) {
+        const char *arg = argv[i], *value;
+        if (words_only || arg[0] != '-' || !arg[1]) {
+            if (!add_word(a, arg)) return false;
+            continue;
+        }
+        if (!strcmp(arg, "--")) {
+            words_only = true;
+            continue;
+        }
+        const int k = find_option(arg, &value);
+        if (k < 0) {
+            fprintf(stderr, "himmel: unknown option %.80s (himmel help lists all)\n", arg);
+            return false;
+        }
+        if (!options[k].takes && value) return wrong(options[k].name, value, "takes no value");
+        if (options[k].takes && !value) {
+            if (i + 1 >= argc) {
+                fprintf(stderr, "himmel: %s wants a value (himmel help)\n", arg);
+                return false;
+            }
+            value = argv[++i];
+        }
+        if (!take(a, options[k].id, options[k].name, value)) return false;
+    }
+    a->req.prompt = a->prompt;
+    return true;
+}
+
+void args_free(cli_args *a)
+{
+    free(a->prompt);
+    a->prompt = NULL;
+}

@@ -1,0 +1,89 @@
+/* help.c - what the program says about itself.   SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include "cli/cli.h"
+
+static const char main_help[] =
+    "himmel makes short films of skies from words, on plain CPUs, with a model of its own.\n"
+    "\n"
+    "  himmel \"sunset over a calm sea, a red balloon drifts by\" -o film.mp4\n"
+    "  himmel image \"aurora above snowy mountains\" -o picture.png\n"
+    "  himmel \"Gewitter \xc3\xbc""ber der Stadt bei Nacht\" --seconds 5 --size 720p -o gewitter.mp4\n"
+    "\n"
+    "Film and image\n"
+    "  -o, --output FILE     film: .mp4; image: .png .jpg .jpeg .webp      (film.mp4, image.png)\n"
+    "  -s, --size WxH        even sides from 64 to 2048; 1080p 720p 480p 360p (1920x1080; image 1024x576)\n"
+    "      --seconds N       length of a film, 1 to 10                     (10)\n"
+    "      --fps N           frames a second, 24 or 30000/1001, 1 to 120   (24)\n"
+    "      --seed N          same seed, same film                          (a new one each time)\n"
+    "      --steps N         more steps, finer result, 1 to 200            (25)\n"
+    "      --guidance N      how strictly to follow the prompt, 1 to 20    (3)\n"
+    "      --negative TEXT   what to keep away from\n"
+    "  -n, --variations N    several at once: film-1.mp4, film-2.mp4 ...\n"
+    "      --expand          fill in what the prompt leaves open and print the full prompt\n"
+    "      --no-visible-mark leave out the small himmel sign in the corner\n"
+    "\n"
+    "While it works\n"
+    "      --preview         draw frames in the terminal\n"
+    "      --json            one JSON object a line on standard output\n"
+    "      --plan            only say what it would cost\n"
+    "  -v, --verbose         plan and memory too       -q, --quiet   errors only\n"
+    "  Ctrl-C stops within a step and leaves no half file.\n"
+    "\n"
+    "Machine\n"
+    "  -m, --model FILE      weights (himmel-1.safetensors found beside the program); also HIMMEL_MODEL\n"
+    "  -t, --threads N       of the networks (all cores); part of what the bytes depend on\n"
+    "      HIMMEL_ISA        baseline, avx2 or avx512: use no more than that\n"
+    "\n"
+    "Other commands: himmel info, world, train, eval, version, help [image|world|train|eval|models]\n"
+    "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.\n";
+
+static const char image_help[] =
+    "himmel image \"a prompt\" -o picture.png     (.jpg, .jpeg and .webp too; 1024x576 unless --size says otherwise)\n"
+    "\n"
+    "Options are those of films, less --seconds and --fps: see himmel help.\n";
+
+static const char world_help[] =
+    "himmel world WHAT [--option value ...]      renders the procedural skyscapes that himmel-1 is trained on\n"
+    "\n"
+    "himmel world alone lists what there is. Footage is deterministic by --seed.\n";
+
+static const char train_help[] =
+    "himmel train WHAT [--option value ...]      trains a part of himmel-1 on our own footage\n"
+    "\n"
+    "  basis     the linear basis of the codec          text      tokenizer and text encoder\n"
+    "  dit       the transformer                        refiner   the network that makes it 1080p\n"
+    "  probe     the judge of himmel eval\n"
+    "\n"
+    "himmel train alone lists everything; --json gives progress as JSON lines. Ctrl-C stops after a checkpoint.\n";
+
+static const char eval_help[] =
+    "himmel eval WHAT [--option value ...]       measures a model: reconstruction, prompt adherence, motion, seams\n"
+    "\n"
+    "himmel eval alone lists what there is.\n";
+
+static const char models_help[] =
+    "himmel-1 was trained from nothing on footage that himmel renders itself, so it knows skyscapes and nothing else.\n"
+    "For people, animals, rooms, streets and everything else, large open-weight models exist:\n"
+    "\n"
+    "  LTX-Video   https://github.com/Lightricks/LTX-Video    2 billion parameters and more\n"
+    "  Wan 2.x     https://github.com/Wan-Video               1.3 to 14 billion parameters\n"
+    "\n"
+    "himmel-1's transformer has the architecture of LTX-Video. This version of himmel opens himmel-1 weights only.\n";
+
+int cmd_help(int argc, char **argv)
+{
+    static const struct { const char *name, *text; } topics[] = {{"image", image_help}, {"world", world_help},
+        {"train", train_help}, {"eval", eval_help}, {"models", models_help}, {"film", main_help}};
+    if (argc < 1) {
+        fputs(main_help, stdout);
+        return EXIT_DONE;
+    }
+    for (size_t i = 0; i < sizeof topics / sizeof *topics; i++)
+        if (!strcmp(argv[0], topics[i].name)) {
+            fputs(topics[i].text, stdout);
+            return EXIT_DONE;
+        }
+    fprintf(stderr, "himmel: no help on %.80s (image, world, train, eval, models)\n", argv[0]);
+    return EXIT_USAGE;
+}

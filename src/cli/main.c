@@ -1,0 +1,56 @@
+/* main.c - the program himmel: which subcommand, signals, environment.   SPDX-License-Identifier: MIT */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+static volatile sig_atomic_t asked; /* the one thing a signal may touch */
+
+static void on_signal(int sig)
+{
+    asked = sig;
+}
+
+bool stop_asked(void)
+{
+    return asked != 0;
+}
+
+int stop_exit_code(void)
+{
+    return 128 + asked;
+}
+
+static void catch_signals(void)
+{
+    struct sigaction sa = {.sa_handler = on_signal};
+    sigemptyset(&sa.sa_mask);
+    sigaction(SIGINT, &sa, NULL);
+    sigaction(SIGTERM, &sa, NULL);
+    sigaction(SIGHUP, &sa, NULL);
+    sa.sa_handler = SIG_IGN; /* a full pipe or file is an error that is reported, not a death */
+    sigaction(SIGPIPE, &sa, NULL);
+    sigaction(SIGXFSZ, &sa, NULL);
+}
+
+int main(int argc, char **argv)
+{
+    const cli_env env = {getenv("HIMMEL_MODEL"), getenv("HIMMEL_ISA")};
+    const char *what = argc > 1 ? argv[1] : "";
+    catch_signals();
+    if (argc < 2) {
+        cmd_help(0, NULL);
+        return EXIT_USAGE;
+    }
+    if (!strcmp(what, "help") || !strcmp(what, "--help") || !strcmp(what, "-h")) return cmd_help(argc - 2, argv + 2);
+    if (!strcmp(what, "version") || !strcmp(what, "--version")) {
+        printf("himmel %s\n", himmel_version());
+        return EXIT_DONE;
+    }
+    if (!strcmp(what, "info")) return cmd_info(argc - 2, argv + 2, &env);
+    if (!strcmp(what, "film")) return cmd_make(HIMMEL_FILM, argc - 2, argv + 2, &env);
+    if (!strcmp(what, "image")) return cmd_make(HIMMEL_IMAGE, argc - 2, argv + 2, &env);
+    if (!strcmp(what, "train") || !strcmp(what, "eval") || !strcmp(what, "world")) return cmd_job(what, argc - 2, argv + 2);
+    return cmd_make(HIMMEL_FILM, argc - 1, argv + 1, &env);
+}
