@@ -108,4 +108,45 @@ static inline void grad_check(grad_store *s, double (*loss)(void *), void *user,
     printf("%d tensors, worst |slope - gradient| / |gradient| %.2g\n", s->n, worst);
 }
 
+/* As training runs: weights in bf16, gradients still f32. Returns a copy of the f32 gradients so far, and
+ * clears them. */
+static inline float **grad_to_bf16(grad_store *s)
+{
+    float **old = malloc((size_t)s->n * sizeof *old);
+    for (int i = 0; i < s->n; i++) {
+        grad_param *p = &s->p[i];
+        const size_t n = (size_t)hm_numel(&p->t);
+        uint16_t *half = malloc(n * sizeof *half);
+        hm_convert(half, HM_BF16, p->t.data, HM_F32, n);
+        free(p->t.data);
+        p->t.data = half;
+        p->t.dtype = HM_BF16;
+        old[i] = p->grad.data;
+        p->grad.data = calloc(n, sizeof(float));
+    }
+    return old;
+}
+
+/* Gradients in bf16 point the same way as those in f32, tensor by tensor. Frees old. */
+static inline void grad_same_way(const grad_store *s, float **old, double cosine)
+{
+    double worst = 1;
+    for (int i = 0; i < s->n; i++) {
+        const float *a = s->p[i].grad.data, *b = old[i];
+        double ab = 0, aa = 0, bb = 0;
+        for (int64_t j = 0; j < hm_numel(&s->p[i].t); j++) {
+            ab += (double)a[j] * b[j];
+            aa += (double)a[j] * a[j];
+            bb += (double)b[j] * b[j];
+        }
+        const double c = ab / sqrt(aa * bb);
+        worst = fmin(worst, c);
+        CHECK(c > cosine && aa < 1.5 * bb && bb < 1.5 * aa, "%s: cosine %.4f, lengths %g, %g", s->p[i].name,
+              c, sqrt(aa), sqrt(bb));
+        free(old[i]);
+    }
+    free(old);
+    printf("bf16 gradients: lowest cosine %.4f\n", worst);
+}
+
 #endif

@@ -95,6 +95,12 @@ static int is_fixture(const struct dirent *e)
 int main(int argc, char **argv)
 {
     struct dirent **list;
+    himmel_error err = {0};
+    const char *isa = getenv("HIMMEL_ISA"); /* baseline, avx2 or avx512: as in himmel */
+    if (isa && hm_isa_limit(isa, &err)) {
+        fprintf(stderr, "%s\n", err.message);
+        return 2;
+    }
     const int n = argc == 2 ? scandir(argv[1], &list, is_fixture, alphasort) : -1;
     if (n < 0) {
         fprintf(stderr, "usage: himmel-parity DIR (a folder of golden fixtures, e.g. tests/fixtures)\n");

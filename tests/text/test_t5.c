@@ -58,6 +58,12 @@ static void test_gradients(bool bias_every_layer)
     hm_backward(g, l, 1.0f);
     grad_check(&f.params, loss, &f, 4e-3);
     hm_graph_free(g);
+    float **old = grad_to_bf16(&f.params);
+    CHECK(!hm_graph_new(&g, &(hm_graph_opts){.act = HM_BF16, .tape = true}, &err), "%s", err.message);
+    target = hm_wrap(g, HM_F32, HM_DIMS(B, N, D), f.target);
+    hm_backward(g, hm_loss_mse(g, hm_t5_forward(g, &f.m, ids, mask, B, N), target, f.weight, NULL, 0), 1.0f);
+    grad_same_way(&f.params, old, 0.98);
+    hm_graph_free(g);
     hm_graph_free(f.eval);
     hm_t5_deinit(&f.m);
     grad_free(&f.params);
