@@ -1,0 +1,120 @@
+/* test_probe.c - the probe: what it is asked, what it sees, and that it learns, saves and reads.   SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "train/cache.h"
+#include "train/probe.h"
+#include "train/train.h"
+
+static void test_asking(void)
+{
+    uint64_t seed = HM_PROBE_TEST_SEEDS;
+    int coloured = 0, counted = 0, sided = 0;
+    for (int i = 0; i < 300; i++) {
+        hm_scene s, next;
+        const uint64_t before = seed;
+        hm_held_out_scene(&s, &seed);
+        if (!hm_held_out(&s) || seed <= before || s.seed != seed - 1) CHECK(false, "scene %d is not held out", i);
+        const uint32_t ask = hm_probe_askable(&s);
+        CHECK((ask & 15) == 15 && (ask >> HM_FACT_CAMERA & 3) == 3, "time, weather, place, subject, camera, pace: always");
+        coloured += ask >> HM_FACT_COLOUR & 1;
+        counted += ask >> HM_FACT_COUNT & 1;
+        sided += ask >> HM_FACT_SIDE & 1;
+        if (ask >> HM_FACT_COLOUR & 1) CHECK(s.fact[HM_FACT_COLOUR] != HM_COLOUR_NONE, "no colour to ask for");
+        if (i == 0) {
+            uint64_t again = HM_PROBE_TEST_SEEDS;
+            hm_held_out_scene(&next, &again);
+            CHECK(next.seed == s.seed, "the list of scenes is fixed");
+        }
+    }
+    CHECK(coloured > 60 && counted > 60 && sided > 100, "asked: colour %d, count %d, side %d", coloured, counted, sided);
+}
+
+/* Pictures and changes come where they belong. */
+static void test_input(void)
+{
+    const size_t frame = HM_PROBE_FRAME_BYTES, pixels = frame / 3;
+    float *frames = malloc(HM_PROBE_CLIP_BYTES * sizeof *frames), *x = malloc(HM_PROBE_PAIRS * pixels * 6 * sizeof *x);
+    uint8_t *bytes = malloc(frame);
+    if (!frames || !x || !bytes) abort();
+    for (size_t i = 0; i < HM_PROBE_CLIP_BYTES; i++) frames[i] = 0.25f + 0.05f * (float)(i / frame) + 0.01f * (float)(i % 3);
+    hm_probe_input(frames, x);
+    const float *p = x + (3 * pixels + 17) * 6; /* pair 3, some pixel */
+    CHECK_NEAR(p[1], 2 * (0.25 + 0.15 + 0.01) - 1, 1e-5, "picture: %g", (double)p[1]);
+    CHECK_NEAR(p[4], 0.2, 1e-5, "change: %g", (double)p[4]);
+    for (size_t i = 0; i < frame; i++) frames[i] = i % 4 == 0 ? -1 : i % 4 == 1 ? 2 : 0.5f;
+    hm_probe_quantise(frames, bytes);
+    CHECK(bytes[0] == 0 && bytes[1] == 255 && bytes[2] == 128, "8 bit: %d %d %d", bytes[0], bytes[1], bytes[2]);
+    free(frames);
+    free(x);
+    free(bytes);
+}
+
+typedef struct {
+    double first, last;
+    char line[400];
+} losses;
+
+static int on_step(void *user, const himmel_progress *p)
+{
+    losses *l = user;
+    double loss;
+    if (sscanf(p->note, "step %*d loss %lf", &loss) == 1) {
+        if (l->first == 0) l->first = loss;
+        l->last = loss;
+    }
+    if (!strncmp(p->note, "facts", 5)) snprintf(l->line, sizeof l->line, "%s", p->note);
+    return 0;
+}
+
+static himmel_status train(const char *path, const char *steps, losses *l, himmel_error *err)
+{
+    const himmel_option o[] = {{"out", path}, {"steps", steps}, {"batch", "4"}, {"uses", "4"}, {"test", "20"}, {"seed", "3"}};
+    const hm_job job = {o, HM_COUNT(o), on_step, l};
+    return hm_train_probe_cmd(&job, err);
+}
+
+static void test_training(void)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/tmp/hm_probe_%d.safetensors", (int)getpid());
+    losses l = {0};
+    himmel_error err = {0};
+    hm_probe *p = NULL;
+    CHECK(train(path, "2", &l, &err) == HIMMEL_OK, "%s", err.message);
+    CHECK(strstr(l.line, "time") && strstr(l.line, "side"), "says what it read: %s", l.line);
+    /* Nine uniform guesses cost sum ln(size) = 17.0 at the start. */
+    CHECK(l.last > 10 && l.last < 25, "loss of a fresh network: %g", l.last);
+    CHECK(hm_probe_open(&p, path, &err) == HIMMEL_OK, "%s", err.message);
+    hm_scene s[3];
+    uint64_t seed = HM_PROBE_TEST_SEEDS;
+    uint8_t *clips = calloc(3, HM_PROBE_CLIP_BYTES), fact[3][HM_N_FACTS], again[1][HM_N_FACTS];
+    float z[3 * HM_PROBE_D], one[HM_PROBE_D];
+    if (!clips || !p) abort();
+    for (int i = 0; i < 3; i++) {
+        hm_held_out_scene(&s[i], &seed);
+        CHECK(hm_probe_render(&s[i], 1.0, clips + (size_t)i * HM_PROBE_CLIP_BYTES, &err) == HIMMEL_OK, "%s", err.message);
+    }
+    CHECK(hm_probe_look(p, clips, 3, fact, z, &err) == HIMMEL_OK, "%s", err.message);
+    CHECK(hm_probe_look(p, clips + 2 * (size_t)HM_PROBE_CLIP_BYTES, 1, again, one, &err) == HIMMEL_OK, "%s", err.message);
+    CHECK(!memcmp(fact[2], again[0], sizeof again[0]), "a clip is read alike alone and in company");
+    double d = 0, between = 0;
+    for (int k = 0; k < HM_PROBE_D; k++) d += fabsf(z[2 * HM_PROBE_D + k] - one[k]), between += fabsf(z[k] - one[k]);
+    CHECK(d < 1e-2 * between && between > 0, "features: %g between readings, %g between clips", d, between);
+    for (int i = 0; i < 3; i++)
+        for (int f = 0; f < HM_N_FACTS; f++) CHECK(fact[i][f] < hm_fact_size((hm_fact)f), "value in range");
+    hm_probe_free(p);
+    CHECK(hm_probe_open(&p, FIXTURES "/ltx_t5.safetensors", &err) != HIMMEL_OK && !p, "a foreign file is refused");
+    unlink(path);
+    free(clips);
+}
+
+int main(void)
+{
+    test_asking();
+    test_input();
+    test_training();
+    return CHECK_END();
+}
