@@ -15,8 +15,9 @@ static hm_rgbf glowing(const hm_frame *f, hm_rgbf c, float lit, float least)
     return hm_mulc(c, hm_rgb(l.r + k, l.g + k, l.b + k));
 }
 
-HM_CLONES static void balloon(const hm_frame *f, const hm_seg *s, hm_spot b, hm_rgbf tint)
+HM_FAST static void balloon(const hm_frame *f, const hm_seg *s, hm_spot b, hm_rgbf tint)
 {
+    HM_LOCAL(f, s);
     const float r = 0.098f * b.size, ir = 1.0f / r, px = s->px * ir, side = f->sun_u > b.u ? 1.0f : -1.0f;
     if (outside(s, b.u, b.v, r * 1.1f, r * 1.1f, r * 2.2f)) return;
     const hm_rgbf pale = hm_luma(tint) > 0.85f ? hm_rgb(0.80f, 0.83f, 0.88f) : hm_mixc(tint, hm_rgb(1, 1, 0.96f), 0.80f);
@@ -27,8 +28,8 @@ HM_CLONES static void balloon(const hm_frame *f, const hm_seg *s, hm_spot b, hm_
 #pragma omp simd
     for (int i = 0; i < s->n; i++) {
         const float x = (s->u[i] - b.u) * ir, y = (b.v - s->v[i]) * ir;
-        const float low = hm_sat(-y / 1.35f), wide = y > 0.0f ? sqrtf(hm_sat(1.0f - y * y)) : 0.20f + 0.80f * (1.0f - low * low) * (1.0f - 0.25f * low);
-        const float d = y > 0.0f ? 1.0f - sqrtf(x * x + y * y) : (wide - fabsf(x)) * 0.85f;
+        const float low = hm_sat(-y / 1.35f), wide = y > 0.0f ? hm_sqrt(hm_sat(1.0f - y * y)) : 0.20f + 0.80f * (1.0f - low * low) * (1.0f - 0.25f * low);
+        const float d = y > 0.0f ? 1.0f - hm_sqrt(x * x + y * y) : (wide - fabsf(x)) * 0.85f;
         const float cut = hm_cov(y + 1.35f, px), cov = hm_cov(d, px) * cut;
         const float w = hm_clampf(x / (wide + 0.02f), -1.0f, 1.0f), a = 0.5f + 0.5f * w * (0.72f + 0.28f * w * w);
         const float g = (a * 0.5f + spin) * 7.0f, k = g - (float)hm_ifloor(g);
@@ -43,8 +44,9 @@ HM_CLONES static void balloon(const hm_frame *f, const hm_seg *s, hm_spot b, hm_
 }
 
 /* A flock of seven in a loose wedge; each bird a bent line that flaps. */
-HM_CLONES static void bird(const hm_frame *f, const hm_seg *s, float u, float v, float size, float phase)
+HM_FAST static void bird(const hm_frame *f, const hm_seg *s, float u, float v, float size, float phase)
 {
+    HM_LOCAL(f, s);
     const float r = 0.042f * size, ir = 1.0f / r, px = s->px * ir;
     if (outside(s, u, v, r * 1.3f, r * 1.2f, r * 1.2f)) return;
     const float flap = hm_sin1(f->t * 0.95f + phase), tip = 0.10f + 0.55f * flap, bend = 0.34f + 0.10f * flap;
@@ -53,7 +55,7 @@ HM_CLONES static void bird(const hm_frame *f, const hm_seg *s, float u, float v,
     for (int i = 0; i < s->n; i++) {
         const float x = fabsf((s->u[i] - u) * ir), y = (v - s->v[i]) * ir;
         const float wing = x < 0.45f ? bend * x * 2.0f * (1.0f - 0.35f * x) : 0.265f / 0.34f * bend + (tip - 0.30f) * (x - 0.45f) * 1.4f;
-        const float thick = 0.15f * (1.05f - x) + 0.02f, body = 0.19f - sqrtf(x * x * 0.9f + y * y * 2.2f);
+        const float thick = 0.15f * (1.05f - x) + 0.02f, body = 0.19f - hm_sqrt(x * x * 0.9f + y * y * 2.2f);
         const float d = (thick - fabsf(y - wing)) * 0.85f, out = hm_cov(1.0f - x, px);
         hm_over(s, i, dark, hm_sat(hm_cov(d, px) * out + hm_cov(body, px)) * 0.92f);
     }
@@ -69,13 +71,14 @@ static void flock(const hm_frame *f, const hm_seg *s, hm_spot b)
     }
 }
 
-HM_CLONES static void kite(const hm_frame *f, const hm_seg *s, hm_spot b, hm_rgbf tint)
+HM_FAST static void kite(const hm_frame *f, const hm_seg *s, hm_spot b, hm_rgbf tint)
 {
+    HM_LOCAL(f, s);
     const float w = f->wind > 0.0f ? 1.0f : -1.0f;
     const float u = b.u + 0.030f * hm_sin1(f->t * 0.13f + b.phase), v = b.v + 0.026f * hm_sin1(f->t * 0.26f + 2.0f * b.phase);
     const float r = 0.098f * b.size, ir = 1.0f / r, px = s->px * ir, lean = -0.32f * w + 0.16f * hm_sin1(f->t * 0.17f + b.phase);
     if (outside(s, u, v, r * 4.6f, r * 1.3f, 1.2f)) return;
-    const hm_rgbf a = glowing(f, tint, 0.9f, 0.80f), z = glowing(f, hm_scalec(tint, 0.76f), 0.6f, 0.70f);
+    const hm_rgbf a = glowing(f, tint, 0.9f, 0.92f), z = glowing(f, hm_scalec(tint, 0.76f), 0.6f, 0.70f);
     const hm_rgbf cross = glowing(f, hm_rgb(0.98f, 0.98f, 0.95f), 0.8f, 0.8f), line = hm_mixc(hm_rgb(0.92f, 0.92f, 0.90f), f->pal.haze, 0.3f);
 #pragma omp simd
     for (int i = 0; i < s->n; i++) {
@@ -86,7 +89,7 @@ HM_CLONES static void kite(const hm_frame *f, const hm_seg *s, hm_spot b, hm_rgb
         /* tail: a wave that runs downwards, bent by the wind; string: a slack line to the ground on the windward side */
         const float q = below < 0.0f ? 0.0f : below, amp = 0.24f * hm_sat(q * 1.4f);
         const float tx = w * (0.36f * q + 0.05f * q * q) - lean * 1.2f + amp * hm_sin1(q * 0.42f - f->t * 0.8f + b.phase);
-        const float tail = hm_cov(0.075f - fabsf(gx - tx) * 0.75f, px) * hm_cov(q, px) * hm_cov(3.1f - q, px);
+        const float tail = hm_cov(0.075f - fabsf(gx - tx) * 0.75f, px) * hm_cov(below, px) * hm_cov(3.1f - q, px);
         const float sag = gy > 0.0f ? 0.0f : -gy, sx = -w * (0.26f * sag + 0.020f * sag * sag);
         const float string = hm_sat(0.022f / px + 0.1f) * hm_sat(1.0f - fabsf(gx - sx) * 0.9f / (0.026f + px)) * hm_cov(-gy - 0.1f, px);
         hm_over(s, i, line, string * 0.75f);
@@ -96,8 +99,9 @@ HM_CLONES static void kite(const hm_frame *f, const hm_seg *s, hm_spot b, hm_rgb
     }
 }
 
-HM_CLONES static void aeroplane(const hm_frame *f, const hm_seg *s, hm_spot b)
+HM_FAST static void aeroplane(const hm_frame *f, const hm_seg *s, hm_spot b)
 {
+    HM_LOCAL(f, s);
     const float dir = f->R->rnd[4] < 0.5f ? 1.0f : -1.0f, r = 0.105f * b.size, ir = 1.0f / r, px = s->px * ir;
     if (s->v1 < b.v - r * 0.8f || s->v0 > b.v + r * 0.8f) return;
     const hm_rgbf body = glowing(f, hm_rgb(0.96f, 0.97f, 1.0f), 0.8f, 0.72f), under = glowing(f, hm_rgb(0.62f, 0.66f, 0.74f), 0.3f, 0.5f);
@@ -108,7 +112,7 @@ HM_CLONES static void aeroplane(const hm_frame *f, const hm_seg *s, hm_spot b)
         const float q = back < 0.0f ? 0.0f : back, wide = 0.085f + 0.028f * q, curl = 0.03f * hm_noise1(q * 0.9f + 0.3f * f->t, 77u) * hm_sat(q * 0.2f);
         const float c = (y - 0.02f - curl) / wide, tr = hm_sat(1.0f - c * c * 0.5f) * hm_step(0.0f, 0.25f, back) * (1.0f - hm_step(3.5f, 9.5f, q));
         hm_over(s, i, trail, tr * 0.85f);
-        const float taper = x < -0.35f ? 1.0f + 0.75f * (x + 0.35f) : x > 0.7f ? sqrtf(hm_sat(1.0f - (x - 0.7f) * (x - 0.7f) / 0.09f)) : 1.0f;
+        const float taper = x < -0.35f ? 1.0f + 0.75f * (x + 0.35f) : x > 0.7f ? hm_sqrt(hm_sat(1.0f - (x - 0.7f) * (x - 0.7f) / 0.09f)) : 1.0f;
         const float fus = hm_cov(0.115f * taper - fabsf(y - (x < -0.35f ? -0.05f * (x + 0.35f) : 0.0f)), px) * hm_cov(1.0f - fabsf(x), px);
         const float fin = hm_cov((x + 1.02f) * 0.8f, px) * hm_cov((-0.62f - x - (y - 0.08f) * 0.65f) * 0.8f, px) * hm_cov(y - 0.02f, px) * hm_cov(0.46f - y, px);
         const float wx = x + 0.55f * y + 0.10f, wing = hm_cov((0.20f + 0.22f * (y + 0.02f) - fabsf(wx + 0.15f * y * 2.0f)) * 0.9f, px) * hm_cov(-y + 0.02f, px) * hm_cov(y + 0.50f, px);
@@ -118,8 +122,9 @@ HM_CLONES static void aeroplane(const hm_frame *f, const hm_seg *s, hm_spot b)
     }
 }
 
-HM_CLONES static void lantern(const hm_frame *f, const hm_seg *s, hm_spot b, hm_rgbf tint)
+HM_FAST static void lantern(const hm_frame *f, const hm_seg *s, hm_spot b, hm_rgbf tint)
 {
+    HM_LOCAL(f, s);
     const float r = 0.058f * b.size, ir = 1.0f / r, px = s->px * ir;
     const float u = b.u + 0.008f * hm_sin1(0.10f * f->t + b.phase), v = b.v + 0.005f * hm_sin1(0.14f * f->t + 3.0f * b.phase);
     if (outside(s, u, v, r * 4.0f, r * 4.0f, r * 4.0f)) return;
@@ -127,7 +132,7 @@ HM_CLONES static void lantern(const hm_frame *f, const hm_seg *s, hm_spot b, hm_
     const hm_rgbf hot = hm_mixc(tint, hm_rgb(1.0f, 0.95f, 0.75f), 0.62f), rim = hm_scalec(tint, 0.92f);
 #pragma omp simd
     for (int i = 0; i < s->n; i++) {
-        const float x = (s->u[i] - u) * ir, y = (v - s->v[i]) * ir, e = sqrtf(x * x + y * y), q = hm_sat(1.0f - e * 0.25f);
+        const float x = (s->u[i] - u) * ir, y = (v - s->v[i]) * ir, e = hm_sqrt(x * x + y * y), q = hm_sat(1.0f - e * 0.25f);
         hm_screen(s, i, tint, q * q * q * 0.55f * flick);
         const float half = 0.70f + 0.16f * y - 0.22f * (y > 0.6f ? (y - 0.6f) * (y - 0.6f) * 9.0f : 0.0f);
         const float d = half - fabsf(x), ey = 1.0f - fabsf(y), cov = hm_cov(d < ey ? d : ey, px);
@@ -150,8 +155,9 @@ static void many_lanterns(const hm_frame *f, const hm_seg *s)
 }
 
 /* Two streams of meteors, each up for 1.3 s of every 2.2 s: a soft head and a long tail. */
-HM_CLONES static void meteor(const hm_frame *f, const hm_seg *s, int j)
+HM_FAST static void meteor(const hm_frame *f, const hm_seg *s, int j)
 {
+    HM_LOCAL(f, s);
     const float period = 2.1f, t = f->t + 1.05f * (float)j;
     const int k = hm_ifloor(t / period);
     const uint32_t h = hm_hash2(k, 41 + j, f->R->seed);
@@ -173,8 +179,9 @@ HM_CLONES static void meteor(const hm_frame *f, const hm_seg *s, int j)
 }
 
 /* A burst: sixteen soft streaks that fly out, slow down, sink and fade. */
-static void burst(const hm_frame *f, const hm_seg *s, int j)
+HM_FAST static void burst(const hm_frame *f, const hm_seg *s, int j)
 {
+    HM_LOCAL(f, s);
     const float period = 2.6f, t = f->t + 0.87f * (float)j;
     const int k = hm_ifloor(t / period);
     const uint32_t h = hm_hash2(k, 71 + j, f->R->seed);
@@ -197,7 +204,7 @@ static void burst(const hm_frame *f, const hm_seg *s, int j)
     const float fade = hm_step(0.0f, 0.06f, y) * (1.0f - hm_step(0.45f, 1.0f, y)), inner = rad * hm_step(0.05f, 0.9f, y) * 0.72f;
     const float w = 0.0068f + 0.35f * s->px;
     for (int i = 0; i < s->n; i++) {
-        const float dx = s->u[i] - bu, dy = s->v[i] - bv - sink, r = sqrtf(dx * dx + dy * dy);
+        const float dx = s->u[i] - bu, dy = s->v[i] - bv - sink, r = hm_sqrt(dx * dx + dy * dy);
         const float glow = 1.0f / (1.0f + (r * r) / (size * size * 0.16f));
         hm_screen(s, i, tint, fade * 0.30f * glow * glow);
         if (r > rad + 0.03f) continue;
@@ -233,7 +240,7 @@ void hm_draw_air_subject(const hm_frame *f, const hm_seg *s)
         const hm_spot b = f->spot[i];
         if (subject == HM_SUBJECT_BALLOON) balloon(f, s, b, r->tint);
         else if (subject == HM_SUBJECT_BIRDS) flock(f, s, b);
-        else if (subject == HM_SUBJECT_KITE) kite(f, s, b, r->tint);
+        else if (subject == HM_SUBJECT_KITE && !s->mirror) kite(f, s, b, r->tint);
         else if (subject == HM_SUBJECT_AEROPLANE) aeroplane(f, s, b);
         else if (subject == HM_SUBJECT_LANTERNS) lantern(f, s, b, r->tint);
     }

@@ -2,7 +2,7 @@
 #include "world/render.h"
 
 /* Share of [a - px/2, a + px/2] inside a periodic slot [lo, hi) of period 1, a in periods: exact box coverage. */
-static inline float slot(float a, float w, float lo, float hi)
+HM_INLINE float slot(float a, float w, float lo, float hi)
 {
     const float x0 = a - 0.5f * w, x1 = a + 0.5f * w, f0 = (float)hm_ifloor(x0), f1 = (float)hm_ifloor(x1);
     const float c0 = f0 * (hi - lo) + hm_clampf(x0 - f0, lo, hi) - lo, c1 = f1 * (hi - lo) + hm_clampf(x1 - f1, lo, hi) - lo;
@@ -11,8 +11,9 @@ static inline float slot(float a, float w, float lo, float hi)
 
 typedef struct { float p, cell, low, high, haze; hm_rgbf wall; } quarter;
 
-HM_CLONES static void towers(const hm_frame *f, const hm_seg *s, quarter q, uint32_t seed)
+HM_FAST static void towers(const hm_frame *f, const hm_seg *s, quarter q, uint32_t seed)
 {
+    HM_LOCAL(f, s);
     const hm_cam c = hm_cam_at(f, q.p);
     const hm_pal *p = &f->pal;
     const float px = s->px * c.iz, grow = 1.0f / (1.0f + 0.012f * f->fly), side = f->sun_u > 0.0f ? 1.0f : -1.0f;
@@ -36,7 +37,7 @@ HM_CLONES static void towers(const hm_frame *f, const hm_seg *s, quarter q, uint
         const float ax = x / wx + 0.5f, ay = h / wy;
         const uint32_t win = hm_hash2(hm_ifloor(ax) + 57 * k, hm_ifloor(ay), seed + 9u);
         const float lit = hm_hashf(win) < on_level ? 1.0f : 0.0f;
-        const float edge = fabsf(x) < half - 0.008f && h < roof - 0.010f ? 1.0f : 0.0f;
+        const float edge = (fabsf(x) < half - 0.008f ? 1.0f : 0.0f) * (h < roof - 0.010f ? 1.0f : 0.0f);
         const float pane = slot(ax, px / wx, 0.20f, 0.80f) * slot(ay, px / wy, 0.20f, 0.76f) * edge;
         hm_rgbf lamp = hm_mixc(hm_rgb(1.0f, 0.84f, 0.48f), hm_rgb(0.92f, 0.93f, 0.90f), hm_hashg(win) * hm_hashg(win) * 0.6f);
         hm_rgbf dark = hm_mixc(hm_scalec(col, 0.72f), p->sky[2], 0.25f);

@@ -5,7 +5,7 @@
 
 typedef struct { float drift, th, soft, alpha, scale, stretch, contrast; } deck;
 
-static inline float deck_field(float x, float y, float drift, float foot, uint32_t seed)
+HM_INLINE float deck_field(float x, float y, float drift, float foot, uint32_t seed)
 {
     const float wx = 0.35f * hm_noise2(x * 0.7f + drift * 0.3f, y * 0.7f, seed + 9u);
     float n = hm_noise2(x + drift + wx, y, seed);
@@ -16,8 +16,9 @@ static inline float deck_field(float x, float y, float drift, float foot, uint32
 }
 
 /* A flat layer of clouds overhead in perspective. */
-HM_CLONES static void ceiling(const hm_frame *f, const hm_seg *s, deck d, uint32_t seed)
+HM_FAST static void ceiling(const hm_frame *f, const hm_seg *s, deck d, uint32_t seed)
 {
+    HM_LOCAL(f, s);
     const hm_cam c = hm_cam_at(f, 0.06f);
     const hm_pal *p = &f->pal;
     const float drift = f->tc * d.drift * f->wind, ahead = f->fly * 0.05f + f->tc * 0.0015f;
@@ -27,7 +28,7 @@ HM_CLONES static void ceiling(const hm_frame *f, const hm_seg *s, deck d, uint32
     for (int i = 0; i < s->n; i++) {
         const float lu = hm_cam_u(c, s->u[i]), h = hm_cam_h(c, s->v[i]), hp = h < 0.0f ? 0.0f : h;
         const float z = 1.0f / (hp + 0.17f), du = f->sun_u - lu, dh = f->sun_h - h;
-        const float il = 0.020f / sqrtf(du * du + dh * dh + 0.01f), hq = hp + dh * il + 0.17f;
+        const float il = 0.020f / hm_sqrt(du * du + dh * dh + 0.01f), hq = hp + dh * il + 0.17f;
         const float zq = 1.0f / (hq < 0.08f ? 0.08f : hq), foot = px * z * z * d.scale * 0.8f;
         const float n = deck_field(lu * z * d.scale / d.stretch, z * d.scale + ahead, drift, foot, seed);
         const float m = deck_field((lu + du * il) * zq * d.scale / d.stretch, zq * d.scale + ahead, drift, foot, seed);
@@ -43,7 +44,7 @@ HM_CLONES static void ceiling(const hm_frame *f, const hm_seg *s, deck d, uint32
 }
 
 /* A heap of cloud in each cell of a row along the horizon: flat foot, cauliflower top. */
-static inline float heap_field(float x, float y, float cell, float tc, float px, uint32_t seed)
+HM_INLINE float heap_field(float x, float y, float cell, float tc, float px, uint32_t seed)
 {
     const float g = x / cell;
     const int k = hm_ifloor(g - 0.5f);
@@ -64,8 +65,9 @@ static inline float heap_field(float x, float y, float cell, float tc, float px,
     return e + 0.52f * (b1 - 0.50f) + 0.22f * (b2 - 0.40f) + 0.08f * b3;
 }
 
-HM_CLONES static void heaps(const hm_frame *f, const hm_seg *s, float cell, float lift, float far, uint32_t seed)
+HM_FAST static void heaps(const hm_frame *f, const hm_seg *s, float cell, float lift, float far, uint32_t seed)
 {
+    HM_LOCAL(f, s);
     const hm_cam c = hm_cam_at(f, 0.02f + 0.10f * (1.0f - far));
     const hm_pal *p = &f->pal;
     const float drift = f->tc * f->wind * 0.0016f * cell, px = s->px * c.iz;
@@ -74,7 +76,7 @@ HM_CLONES static void heaps(const hm_frame *f, const hm_seg *s, float cell, floa
 #pragma omp simd
     for (int i = 0; i < s->n; i++) {
         const float lu = hm_cam_u(c, s->u[i]) * grow, h = hm_cam_h(c, s->v[i]) * grow;
-        const float du = f->sun_u - lu, dh = f->sun_h + 0.25f - h, il = 0.16f * cell / sqrtf(du * du + dh * dh + 0.02f);
+        const float du = f->sun_u - lu, dh = f->sun_h + 0.25f - h, il = 0.16f * cell / hm_sqrt(du * du + dh * dh + 0.02f);
         const float n = heap_field(lu - drift, h - lift, cell, f->tc, px, seed);
         const float m = heap_field(lu - drift + du * il, h - lift + dh * il, cell, f->tc, px, seed);
         float cov = hm_step(0.0f, 0.20f + 3.0f * px / cell, n) * hm_step(0.0f, 0.10f, h);
@@ -124,8 +126,9 @@ void hm_draw_clouds(const hm_frame *f, const hm_seg *s)
 }
 
 /* The sea of clouds: rows of billows from the horizon to our feet, drifting or flown over. */
-HM_CLONES static void billows(const hm_frame *f, const hm_seg *s, float q, uint32_t seed)
+HM_FAST static void billows(const hm_frame *f, const hm_seg *s, float q, uint32_t seed)
 {
+    HM_LOCAL(f, s);
     const float sc = hm_expneg(-(1.0f - q) * 3.1f), base = -0.012f - 0.62f * (sc - 0.045f), p0 = sc;
     const hm_cam c = hm_cam_at(f, p0);
     const hm_pal *p = &f->pal;

@@ -13,20 +13,21 @@ static bool outside(const hm_seg *s, hm_spot b, float wide, float up, float down
     const float hi = s->mirror ? b.v - down : b.v - up, lo = s->mirror ? b.v + up : b.v + down;
     return s->u1 < b.u - wide || s->u0 > b.u + wide || s->v1 < hi || s->v0 > lo;
 }
-/* Signed distance to the right of the line a -> b. */
-static inline float edge(float x, float y, float ax, float ay, float bx, float by)
+/* Signed distance to the left of the line a -> b. */
+HM_INLINE float edge(float x, float y, float ax, float ay, float bx, float by)
 {
     const float dx = bx - ax, dy = by - ay;
-    return ((x - ax) * dy - (y - ay) * dx) / sqrtf(dx * dx + dy * dy);
+    return ((y - ay) * dx - (x - ax) * dy) / hm_sqrt(dx * dx + dy * dy);
 }
-static inline float min3(float a, float b, float c)
+HM_INLINE float min3(float a, float b, float c)
 {
     a = a < b ? a : b;
     return a < c ? a : c;
 }
 
-HM_CLONES static void boat(const hm_frame *f, const hm_seg *s, hm_spot b, hm_rgbf tint)
+HM_FAST static void boat(const hm_frame *f, const hm_seg *s, hm_spot b, hm_rgbf tint)
 {
+    HM_LOCAL(f, s);
     const float rough = f->R->sea > 0.6f ? 2.2f : 1.0f, flip = f->R->rnd[4] < 0.5f ? 1.0f : -1.0f;
     b.v += 0.0045f * rough * b.size * hm_sin1(f->tw * 0.21f + b.phase);
     const float r = 0.112f * b.size, ir = 1.0f / r, px = s->px * ir, k = s->mirror ? 0.5f : 1.0f, up = s->mirror ? -1.0f : 1.0f;
@@ -44,7 +45,7 @@ HM_CLONES static void boat(const hm_frame *f, const hm_seg *s, hm_spot b, hm_rgb
         const float half = 0.80f + 0.45f * y, h = min3(half - fabsf(x), y + 0.06f, 0.28f - y + 0.05f * x * x);
         const float mast = hm_cov(0.030f - fabsf(x), px) * hm_cov(y - 0.2f, px) * hm_cov(2.25f - y, px);
         hm_over(s, i, dark, mast * k);
-        hm_over(s, i, z, hm_cov(-m1 < m1 ? m1 : -m1, px) * 0.0f + hm_cov(m2, px) * k);
+        hm_over(s, i, z, hm_cov(m2, px) * k);
         hm_over(s, i, a, hm_cov(m1, px) * k);
         hm_over(s, i, hm_mixc(dark, hull, hm_step(0.03f, 0.11f, y)), hm_cov(h * 0.9f, px) * k);
         const float wx = gx / 1.15f, wy = (gy + 0.03f) / 0.075f, wake = hm_sat(1.0f - wx * wx - wy * wy);
@@ -53,8 +54,9 @@ HM_CLONES static void boat(const hm_frame *f, const hm_seg *s, hm_spot b, hm_rgb
 }
 
 /* The foot of a building: rock in water, a grassy mound on land. */
-HM_CLONES static void mound(const hm_frame *f, const hm_seg *s, hm_spot b, float wide, float tall, hm_rgbf albedo)
+HM_FAST static void mound(const hm_frame *f, const hm_seg *s, hm_spot b, float wide, float tall, hm_rgbf albedo)
 {
+    HM_LOCAL(f, s);
     const float k = s->mirror ? 0.5f : 1.0f, up = s->mirror ? -1.0f : 1.0f, side = f->sun_u > b.u ? 1.0f : -1.0f;
     const uint32_t seed = f->R->seed ^ 0x50Du;
     if (outside(s, b, wide, tall * 1.6f, 0.09f)) return;
@@ -62,7 +64,7 @@ HM_CLONES static void mound(const hm_frame *f, const hm_seg *s, hm_spot b, float
 #pragma omp simd
     for (int i = 0; i < s->n; i++) {
         const float x = (s->u[i] - b.u) / wide, y = (b.v - s->v[i]) * up;
-        const float body = 1.0f - x * x, top = tall * ((body > 0.0f ? sqrtf(body) : 0.0f) - 0.0f) * (1.0f + 0.22f * hm_noise1(x * 4.0f, seed));
+        const float body = 1.0f - x * x, top = tall * ((body > 0.0f ? hm_sqrt(body) : 0.0f) - 0.0f) * (1.0f + 0.22f * hm_noise1(x * 4.0f, seed));
         const float n = hm_noise2(x * 3.5f, y / tall * 1.4f, seed + 1u), lit = hm_sat(0.48f + 0.32f * x * side + 0.3f * n);
         const float foot = water ? -0.012f : -0.055f * hm_sat(body), soft = water ? s->px : 0.03f;
         const float cov = hm_cov((top - y) * 0.8f, s->px) * hm_cov(body * wide * 0.5f, s->px) * hm_sat(0.5f + (y - foot) / soft);
@@ -70,8 +72,9 @@ HM_CLONES static void mound(const hm_frame *f, const hm_seg *s, hm_spot b, float
     }
 }
 
-HM_CLONES static void lighthouse(const hm_frame *f, const hm_seg *s, hm_spot b, hm_rgbf tint)
+HM_FAST static void lighthouse(const hm_frame *f, const hm_seg *s, hm_spot b, hm_rgbf tint)
 {
+    HM_LOCAL(f, s);
     const float r = 0.125f * b.size, ir = 1.0f / r, px = s->px * ir, up = s->mirror ? -1.0f : 1.0f, k = s->mirror ? 0.5f : 1.0f;
     const float side = f->sun_u > b.u ? 1.0f : -1.0f;
     mound(f, s, b, 0.16f * b.size, 0.045f * b.size, hm_rgb(0.38f, 0.35f, 0.33f));
@@ -98,8 +101,9 @@ HM_CLONES static void lighthouse(const hm_frame *f, const hm_seg *s, hm_spot b, 
 }
 
 /* Two opposite beams that turn once in seven seconds; seen from the side they are long, towards us the lamp flares. */
-HM_CLONES static void beams(const hm_frame *f, const hm_seg *s, hm_spot b)
+HM_FAST static void beams(const hm_frame *f, const hm_seg *s, hm_spot b)
 {
+    HM_LOCAL(f, s);
     const float turn = f->t / 7.0f + b.phase, co = hm_sin1(turn + 0.25f), si = hm_sin1(turn);
     const float ly = b.v - 0.125f * b.size * 2.56f, dark = 0.45f + 0.55f * f->pal.night;
     const float len = 0.10f + 0.85f * fabsf(co), thin = 0.010f * b.size, flare = si > 0.0f ? si * si * si * si : 0.0f;
@@ -116,8 +120,9 @@ HM_CLONES static void beams(const hm_frame *f, const hm_seg *s, hm_spot b)
     }
 }
 
-HM_CLONES static void windmill(const hm_frame *f, const hm_seg *s, hm_spot b, hm_rgbf tint)
+HM_FAST static void windmill(const hm_frame *f, const hm_seg *s, hm_spot b, hm_rgbf tint)
 {
+    HM_LOCAL(f, s);
     const float r = 0.105f * b.size, ir = 1.0f / r, px = s->px * ir, up = s->mirror ? -1.0f : 1.0f, k = s->mirror ? 0.5f : 1.0f;
     const float side = f->sun_u > b.u ? 1.0f : -1.0f;
     const int place = f->R->s.fact[HM_FACT_PLACE];
@@ -132,7 +137,7 @@ HM_CLONES static void windmill(const hm_frame *f, const hm_seg *s, hm_spot b, hm
         const float x = (s->u[i] - b.u) * ir, y = (b.v - s->v[i]) * ir * up;
         const float half = 0.62f - 0.145f * y, w = x / half, cov = hm_cov((half - fabsf(x)) * 0.98f, px) * hm_cov(y - 0.12f, px) * hm_cov(2.05f - y, px);
         hm_over(s, i, hm_mixc(t0, t1, hm_sat(0.5f + 0.48f * w * side)), cov * k);
-        const float ey = (y - 2.03f) / 0.42f, ex = x / 0.42f, cap = (1.0f - sqrtf(ex * ex + ey * ey)) * 0.42f;
+        const float ey = (y - 2.03f) / 0.42f, ex = x / 0.42f, cap = (1.0f - hm_sqrt(ex * ex + ey * ey)) * 0.42f;
         hm_over(s, i, wood, hm_cov(cap, px) * hm_cov(y - 2.0f, px) * k);
         const float win = hm_cov(0.085f - fabsf(x), px) * hm_cov(0.12f - fabsf(y - 1.25f), px);
         hm_over(s, i, hm_mixc(wood, lamp, hm_sat(1.4f * f->pal.night)), win * k);

@@ -1,8 +1,9 @@
 /* draw_sky.c - sky colour, sun glow and disc, stars, Milky Way, aurora, moon.   SPDX-License-Identifier: MIT */
 #include "world/render.h"
 
-HM_CLONES static void gradient(const hm_frame *f, const hm_seg *s)
+HM_FAST static void gradient(const hm_frame *f, const hm_seg *s)
 {
+    HM_LOCAL(f, s);
     const hm_cam c = hm_cam_at(f, 0.0f);
     const hm_pal *p = &f->pal;
     const float gu = f->sun_u, gh = f->sun_h, low = 1.0f - hm_step(0.10f, 0.40f, f->sun_h);
@@ -30,8 +31,9 @@ HM_CLONES static void gradient(const hm_frame *f, const hm_seg *s)
     }
 }
 
-HM_CLONES static void sun_disc(const hm_frame *f, const hm_seg *s)
+HM_FAST static void sun_disc(const hm_frame *f, const hm_seg *s)
 {
+    HM_LOCAL(f, s);
     const hm_cam c = hm_cam_at(f, 0.0f);
     const hm_pal *p = &f->pal;
     const float rad = 0.036f + 0.012f * (1.0f - hm_step(0.1f, 0.4f, f->sun_h)), px = s->px * c.iz;
@@ -41,13 +43,14 @@ HM_CLONES static void sun_disc(const hm_frame *f, const hm_seg *s)
 #pragma omp simd
     for (int i = 0; i < s->n; i++) {
         const float du = hm_cam_u(c, s->u[i]) - f->sun_u, dh = hm_cam_h(c, s->v[i]) - f->sun_h;
-        hm_over(s, i, core, hm_cov(rad - sqrtf(du * du + dh * dh), soft) * p->disc);
+        hm_over(s, i, core, hm_cov(rad - hm_sqrt(du * du + dh * dh), soft) * p->disc);
     }
 }
 
 /* Few, large, soft stars: one in some cells of a slowly turning grid, each at least two pixels wide at 144 lines. */
-HM_CLONES static void stars(const hm_frame *f, const hm_seg *s)
+HM_FAST static void stars(const hm_frame *f, const hm_seg *s)
 {
+    HM_LOCAL(f, s);
     const hm_cam c = hm_cam_at(f, 0.0f);
     const float turn = f->tc * 0.00035f, cell = 0.085f, amount = f->pal.stars;
     const float milky = f->R->s.fact[HM_FACT_TIME] == HM_TIME_STARRY ? 1.0f : 0.0f;
@@ -80,8 +83,9 @@ HM_CLONES static void stars(const hm_frame *f, const hm_seg *s)
 }
 
 /* Three curtains: a sharp wavy lower edge, a long fading top, rays that wander. */
-HM_CLONES static void aurora(const hm_frame *f, const hm_seg *s)
+HM_FAST static void aurora(const hm_frame *f, const hm_seg *s)
 {
+    HM_LOCAL(f, s);
     const hm_cam c = hm_cam_at(f, 0.05f);
     const float ta = f->R->s.fact[HM_FACT_PACE] == HM_PACE_LAPSE ? f->t * 2.2f : f->t;
     const uint32_t seed = f->R->seed;
@@ -97,7 +101,7 @@ HM_CLONES static void aurora(const hm_frame *f, const hm_seg *s)
             const float d = h - base - fold;
             const float rays = 0.62f + 0.38f * hm_noise1(lu * 13.0f + o * 5.0f + 3.5f * v1 + d * 1.2f, seed + 13u);
             const float slow = 0.72f + 0.28f * hm_noise1(lu * 2.2f - o + 2.0f * v1, seed + 14u);
-            const float up = d > 0.0f ? hm_expneg(-d * 6.5f) : 0.0f;
+            const float up = hm_expneg(-6.5f * (d < 0.0f ? 0.0f : d));
             float k = hm_step(-0.020f, 0.035f, d) * up * rays * slow * strength * hm_step(0.0f, 0.10f, h);
             const float top = hm_step(0.02f, 0.30f, d);
             s->r[i] += (1.0f - s->r[i]) * hm_sat(k * (0.22f + 0.45f * top));
@@ -107,8 +111,9 @@ HM_CLONES static void aurora(const hm_frame *f, const hm_seg *s)
     }
 }
 
-HM_CLONES static void moon(const hm_frame *f, const hm_seg *s)
+HM_FAST static void moon(const hm_frame *f, const hm_seg *s)
 {
+    HM_LOCAL(f, s);
     const hm_cam c = hm_cam_at(f, 0.0f);
     const float rad = f->R->moon_r, px = s->px * c.iz, reach = rad * 5.0f;
     if (hm_cam_h(c, s->v1) > f->moon_h + reach || hm_cam_h(c, s->v0) < f->moon_h - reach) return;
@@ -119,7 +124,7 @@ HM_CLONES static void moon(const hm_frame *f, const hm_seg *s)
 #pragma omp simd
     for (int i = 0; i < s->n; i++) {
         const float du = hm_cam_u(c, s->u[i]) - f->moon_u, dh = hm_cam_h(c, s->v[i]) - f->moon_h;
-        const float d = sqrtf(du * du + dh * dh);
+        const float d = hm_sqrt(du * du + dh * dh);
         const float x = du / rad, y = dh / rad;
         const float mare = hm_step(0.05f, 0.6f, hm_noise2(x * 1.6f + 3.0f, y * 1.6f + 9.0f, seed)) * 0.15f;
         const float k = hm_cov(rad - d, px > 0.004f ? px : 0.004f), q = hm_sat(1.0f - d / reach);

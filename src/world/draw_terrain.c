@@ -4,8 +4,8 @@
  * out of the haze at the horizon. x, y below are in units of the row's own scale sc. */
 #include "world/render.h"
 
-static inline float ridge1(float x, uint32_t seed) { return 1.0f - fabsf(hm_noise1(x, seed)); }
-static inline float ridge2(float x, float y, uint32_t seed)
+HM_INLINE float ridge1(float x, uint32_t seed) { return 1.0f - fabsf(hm_noise1(x, seed)); }
+HM_INLINE float ridge2(float x, float y, uint32_t seed)
 {
     return 1.0f - 1.6f * fabsf(hm_noise2(x, y, seed));
 }
@@ -13,8 +13,9 @@ static inline float ridge2(float x, float y, uint32_t seed)
 typedef struct { float amp, freq, p, haze, snow; hm_rgbf rock; } range;
 
 /* Snowy or bare mountains: ridged profile, faces lit from the sun's side, haze at the foot. */
-HM_CLONES static void mountains(const hm_frame *f, const hm_seg *s, range m, uint32_t seed)
+HM_FAST static void mountains(const hm_frame *f, const hm_seg *s, range m, uint32_t seed)
 {
+    HM_LOCAL(f, s);
     const hm_cam c = hm_cam_at(f, m.p);
     const hm_pal *p = &f->pal;
     const float px = s->px * c.iz, side = f->sun_u > 0.0f ? 0.012f : -0.012f, grow = 1.0f / (1.0f + 0.012f * f->fly);
@@ -44,7 +45,7 @@ HM_CLONES static void mountains(const hm_frame *f, const hm_seg *s, range m, uin
 enum { LAND_HILLS, LAND_PINES, LAND_DUNES, LAND_SNOW };
 typedef struct { float sc, base, q, alpha; int kind; } strip; /* q: 0 at the horizon .. 1 at our feet */
 
-static inline float strip_top(int kind, float x, uint32_t seed)
+HM_INLINE float strip_top(int kind, float x, uint32_t seed)
 {
     const float a = hm_noise1(x * 0.55f, seed), b = hm_noise1(x * 1.3f + 4.0f, seed + 1u);
     if (kind == LAND_DUNES) {
@@ -54,7 +55,7 @@ static inline float strip_top(int kind, float x, uint32_t seed)
     return 0.17f * a + 0.06f * b;
 }
 
-static inline hm_rgbf strip_albedo(int kind, float x, float y, float ft, uint32_t seed)
+HM_INLINE hm_rgbf strip_albedo(int kind, float x, float y, float ft, uint32_t seed)
 {
     const float n = hm_noise2(x * 1.4f, y * 3.5f, seed + 2u);
     const float fine = hm_noise2(x * 7.0f, y * 18.0f, seed + 3u) * hm_band(ft * 18.0f);
@@ -68,8 +69,9 @@ static inline hm_rgbf strip_albedo(int kind, float x, float y, float ft, uint32_
 }
 
 /* The ground of a strip. */
-HM_CLONES static void ground(const hm_frame *f, const hm_seg *s, strip t, uint32_t seed)
+HM_INLINE void ground_of(const hm_frame *f, const hm_seg *s, strip t, uint32_t seed)
 {
+    HM_LOCAL(f, s);
     const hm_cam c = hm_cam_at(f, t.sc);
     const hm_pal *p = &f->pal;
     const float is = 1.0f / t.sc, px = s->px * c.iz, ft = px * is, side = f->sun_u > 0.0f ? 0.08f : -0.08f;
@@ -90,9 +92,20 @@ HM_CLONES static void ground(const hm_frame *f, const hm_seg *s, strip t, uint32
     }
 }
 
-/* Round trees standing on the crest of a hill. */
-HM_CLONES static void trees(const hm_frame *f, const hm_seg *s, strip t, uint32_t seed)
+HM_FAST static void ground(const hm_frame *f, const hm_seg *s, strip t, uint32_t seed)
 {
+    switch (t.kind) { /* one loop for each kind */
+    case LAND_HILLS: t.kind = LAND_HILLS; ground_of(f, s, t, seed); break;
+    case LAND_PINES: t.kind = LAND_PINES; ground_of(f, s, t, seed); break;
+    case LAND_DUNES: t.kind = LAND_DUNES; ground_of(f, s, t, seed); break;
+    default: t.kind = LAND_SNOW; ground_of(f, s, t, seed);
+    }
+}
+
+/* Round trees standing on the crest of a hill. */
+HM_FAST static void trees(const hm_frame *f, const hm_seg *s, strip t, uint32_t seed)
+{
+    HM_LOCAL(f, s);
     const hm_cam c = hm_cam_at(f, t.sc);
     const hm_pal *p = &f->pal;
     const float is = 1.0f / t.sc, px = s->px * c.iz, cell = 0.27f, side = f->sun_u > 0.0f ? 1.0f : -1.0f;
@@ -105,8 +118,8 @@ HM_CLONES static void trees(const hm_frame *f, const hm_seg *s, strip t, uint32_
         const float r = 0.058f + 0.034f * hm_hashg(h), on = hm_hashf(h * 0x297A2D39u) < 0.62f ? 1.0f : 0.0f;
         const float mx = ((float)k + 0.36f + 0.28f * hm_hashf(h)) * cell, my = strip_top(t.kind, mx, seed) + r * 1.05f;
         const float dx = x - mx, dy = y - my, ang = hm_noise2(x * 22.0f, y * 22.0f, seed + 8u) * 0.12f * hm_band(px * is * 22.0f);
-        const float d = r * (1.0f + ang) - sqrtf(dx * dx + dy * dy * 0.80f);
-        const float trunk = r * 0.13f - fabsf(dx), below = dy < 0.0f && dy > -r * 1.35f ? 1.0f : 0.0f;
+        const float d = r * (1.0f + ang) - hm_sqrt(dx * dx + dy * dy * 0.80f);
+        const float trunk = r * 0.13f - fabsf(dx), below = (dy < 0.0f ? 1.0f : 0.0f) * (dy > -r * 1.35f ? 1.0f : 0.0f);
         const float lit = hm_sat(0.45f + 0.35f * (dx * side + dy) / r + 2.0f * ang);
         hm_rgbf leaf = hm_lightc(p, hm_rgb(0.17f, 0.36f, 0.13f), lit), wood = hm_lightc(p, hm_rgb(0.24f, 0.17f, 0.11f), 0.5f);
         const float far = 0.70f * (1.0f - t.q) * (1.0f - t.q);
@@ -116,8 +129,9 @@ HM_CLONES static void trees(const hm_frame *f, const hm_seg *s, strip t, uint32_
 }
 
 /* One row of pines; two rows a strip, shifted. */
-HM_CLONES static void pines(const hm_frame *f, const hm_seg *s, strip t, float shift, uint32_t seed)
+HM_FAST static void pines(const hm_frame *f, const hm_seg *s, strip t, float shift, uint32_t seed)
 {
+    HM_LOCAL(f, s);
     const hm_cam c = hm_cam_at(f, t.sc);
     const hm_pal *p = &f->pal;
     const float is = 1.0f / t.sc, px = s->px * c.iz, cell = 0.17f, side = f->sun_u > 0.0f ? 1.0f : -1.0f;
@@ -136,7 +150,7 @@ HM_CLONES static void pines(const hm_frame *f, const hm_seg *s, strip t, float s
             const float sway = 0.006f * yy * hm_sin1(f->tw * 0.35f + hm_hashf(h)) * f->wind;
             const float half = 0.115f * up * (1.0f - 0.26f * saw * tier + 0.13f * (tier - 1.0f)), dx = x - mx - sway;
             const float d = (half - fabsf(dx)) * 0.93f;
-            const float inside = yy > -0.2f && yy < 1.0f ? 1.0f : 0.0f;
+            const float inside = (yy > -0.2f ? 1.0f : 0.0f) * (yy < 1.0f ? 1.0f : 0.0f);
             const float lit = hm_sat(0.40f + 2.6f * dx * side + 0.3f * yy - 0.3f * saw * tier);
             hm_rgbf leaf = hm_scalec(hm_rgb(0.15f, 0.31f, 0.20f), 0.82f + 0.36f * hm_hashf(h * 3u));
             if (snowy) leaf = hm_mixc(leaf, hm_rgb(0.92f, 0.95f, 1.0f), 0.65f * hm_step(0.1f, 0.8f, lit + 0.4f * (1.0f - saw) - 0.2f));
@@ -195,8 +209,9 @@ void hm_draw_far(const hm_frame *f, const hm_seg *s)
 }
 
 /* Wet and dry sand in front of the sea, a curved waterline with foam that comes and goes. */
-HM_CLONES static void beach(const hm_frame *f, const hm_seg *s)
+HM_FAST static void beach(const hm_frame *f, const hm_seg *s)
 {
+    HM_LOCAL(f, s);
     const hm_pal *p = &f->pal;
     const uint32_t seed = f->R->seed ^ 0xBEACu;
     const float side = f->R->rnd[14] < 0.5f ? 1.0f : -1.0f, swash = 0.012f * hm_sin1(f->tw * 0.16f);

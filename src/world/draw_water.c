@@ -4,8 +4,9 @@
 #include "world/render.h"
 
 /* Heights of the waves per pixel into wave[], 0 above the horizon. */
-HM_CLONES static void waves(const hm_frame *f, const hm_seg *s, float *restrict wave, float *restrict crest)
+HM_FAST static void waves(const hm_frame *f, const hm_seg *s, float *restrict wave, float *restrict crest)
 {
+    HM_LOCAL(f, s);
     const hm_cam far = hm_cam_at(f, 0.0f);
     const float rough = f->R->sea > 0.6f ? 1.0f : 0.0f, t = f->tw, ahead = f->fly * 0.9f, w = f->wind;
     const uint32_t seed = f->R->seed ^ 0x3EAu;
@@ -25,8 +26,9 @@ HM_CLONES static void waves(const hm_frame *f, const hm_seg *s, float *restrict 
     }
 }
 
-HM_CLONES static void blend(const hm_frame *f, const hm_seg *s, const hm_seg *m, const float *wave, const float *crest)
+HM_FAST static void blend(const hm_frame *f, const hm_seg *s, const hm_seg *m, const float *wave, const float *crest)
 {
+    HM_LOCAL(f, s);
     const hm_pal *p = &f->pal;
     const hm_cam far = hm_cam_at(f, 0.0f);
     const float sea = f->R->sea, rough = sea > 0.6f ? 1.0f : 0.0f, low = 1.0f - hm_step(0.15f, 0.45f, f->sun_h);

@@ -1,14 +1,15 @@
 /* draw_weather.c - rainbow, lightning, fog, rain and snow.   SPDX-License-Identifier: MIT */
 #include "world/render.h"
 
-HM_CLONES static void rainbow(const hm_frame *f, const hm_seg *s)
+HM_FAST static void rainbow(const hm_frame *f, const hm_seg *s)
 {
+    HM_LOCAL(f, s);
     const hm_cam c = hm_cam_at(f, 0.02f);
     const float mid = -0.35f * f->sun_u * 1.2f, rad = 0.50f, wide = 0.075f;
 #pragma omp simd
     for (int i = 0; i < s->n; i++) {
         const float du = hm_cam_u(c, s->u[i]) - mid, dh = hm_cam_h(c, s->v[i]) + 0.06f;
-        const float q = (sqrtf(du * du + dh * dh) - rad) / wide; /* -0.5 violet .. 0.5 red */
+        const float q = (hm_sqrt(du * du + dh * dh) - rad) / wide; /* -0.5 violet .. 0.5 red */
         const float k = hm_step(-0.62f, -0.30f, q) * (1.0f - hm_step(0.30f, 0.62f, q)) * 0.62f * hm_step(-0.05f, 0.05f, dh);
         const float r = hm_sat(1.0f - 2.4f * fabsf(q - 0.36f)) + 0.45f * hm_sat(1.0f - 4.0f * fabsf(q + 0.46f));
         const float g = hm_sat(1.0f - 2.6f * fabsf(q - 0.04f)), b = hm_sat(1.0f - 2.4f * fabsf(q + 0.30f));
@@ -23,8 +24,9 @@ void hm_draw_rainbow(const hm_frame *f, const hm_seg *s)
 }
 
 /* A soft zigzag bolt inside a wide glow in the clouds. */
-HM_CLONES static void bolt(const hm_frame *f, const hm_seg *s)
+HM_FAST static void bolt(const hm_frame *f, const hm_seg *s)
 {
+    HM_LOCAL(f, s);
     const hm_cam c = hm_cam_at(f, 0.0f);
     const uint32_t seed = f->R->seed + 101u * (uint32_t)hm_ifloor(f->t / 2.4f);
     const float px = s->px, k0 = f->flash, w = 0.0065f + 0.3f * px, top = 0.42f;
@@ -44,8 +46,9 @@ void hm_draw_lightning(const hm_frame *f, const hm_seg *s)
     if (f->flash > 0.0f) bolt(f, s);
 }
 
-HM_CLONES static void fog(const hm_frame *f, const hm_seg *s)
+HM_FAST static void fog(const hm_frame *f, const hm_seg *s)
 {
+    HM_LOCAL(f, s);
     const hm_cam c = hm_cam_at(f, 0.35f);
     const uint32_t seed = f->R->seed ^ 0xF06u;
     const float drift = f->tw * 0.03f * f->wind;
@@ -60,8 +63,9 @@ HM_CLONES static void fog(const hm_frame *f, const hm_seg *s)
 }
 
 /* Soft slanted streaks in two sheets over a grey veil. */
-HM_CLONES static void rain(const hm_frame *f, const hm_seg *s, float amount)
+HM_FAST static void rain(const hm_frame *f, const hm_seg *s, float amount)
 {
+    HM_LOCAL(f, s);
     const uint32_t seed = f->R->seed ^ 0x8A1Du;
     const float slant = 0.22f * f->wind, px = s->px;
     const hm_rgbf veil = hm_mixc(f->pal.haze, hm_rgb(0.70f, 0.75f, 0.82f), 0.35f * (1.0f - f->pal.night));
@@ -79,8 +83,9 @@ HM_CLONES static void rain(const hm_frame *f, const hm_seg *s, float amount)
 }
 
 /* Few large soft flakes, three depths; every flake at least three pixels wide at 144 lines. */
-HM_CLONES static void snow(const hm_frame *f, const hm_seg *s)
+HM_FAST static void snow(const hm_frame *f, const hm_seg *s)
 {
+    HM_LOCAL(f, s);
     const hm_rgbf white = hm_mixc(hm_rgb(1, 1, 1), f->pal.haze, 0.35f * f->pal.night);
     for (int j = 0; j < 3; j++) {
         const float cell = 0.115f + 0.055f * (float)j, rad = 0.0095f + 0.0045f * (float)j;
@@ -94,9 +99,8 @@ HM_CLONES static void snow(const hm_frame *f, const hm_seg *s)
             const uint32_t h = hm_hash2(ix, iy, seed);
             const float wob = 0.10f * hm_sin1(f->t * 0.22f + hm_hashf(h * 5u));
             const float dx = (x - (float)ix - 0.30f - 0.40f * hm_hashf(h) - wob) * cell, dy = (y - (float)iy - 0.22f - 0.56f * hm_hashg(h)) * cell;
-            float k = hm_sat(1.0f - 0.55f * (dx * dx + dy * dy) * ip);
-            k *= k * (hm_hashf(h * 3u) < 0.72f ? 1.0f : 0.0f);
-            hm_over(s, i, white, k * area * (0.62f + 0.10f * (float)j));
+            const float k = hm_sat(1.0f - 0.55f * (dx * dx + dy * dy) * ip), on = hm_hashf(h * 3u) < 0.66f ? 1.0f : 0.0f;
+            hm_over(s, i, white, k * k * on * area * (0.62f + 0.10f * (float)j));
         }
     }
 }

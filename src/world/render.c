@@ -69,8 +69,9 @@ void hm_draw_behind_water(const hm_frame *f, const hm_seg *seg)
 void hm_render(const hm_renderer *r, const hm_view *v, double t, float *rgb)
 {
     hm_frame f;
+    float lut[3][HM_LUT];
     const float px = 1.0f / (float)v->height;
-    hm_frame_at(&f, r, (float)v->width / (float)v->height, px, t);
+    hm_frame_at(&f, lut, r, v, t);
     const int x0 = r->s.mirrored ? v->width - v->x0 - v->w : v->x0;
     float u[HM_SEG], w[HM_SEG], cr[HM_SEG], cg[HM_SEG], cb[HM_SEG];
     for (int y = 0; y < v->h; y++) {

@@ -48,7 +48,7 @@ typedef struct {
     float flash, flash_u;     /* lightning: brightness 0..1, where */
     hm_spot spot[8];          /* at this time */
     float spot_p;             /* parallax of the ground subject */
-    float lut[3][HM_LUT];     /* sky by h, see hm_sky_at */
+    const float (*lut)[HM_LUT]; /* sky by h, see hm_sky_lut */
 } hm_frame;
 
 typedef struct {
@@ -61,51 +61,56 @@ typedef struct {
 } hm_seg;
 
 typedef struct { float iz, cx, ox, vh; } hm_cam;
-static inline hm_cam hm_cam_at(const hm_frame *f, float p)
+HM_INLINE hm_cam hm_cam_at(const hm_frame *f, float p)
 {
     hm_cam c = {1.0f / (1.0f + (f->zoom - 1.0f) * (0.6f + 0.4f * p)), f->cx, f->pan0 + f->pan1 * p, f->vh};
     return c;
 }
-static inline float hm_cam_u(hm_cam c, float u) { return (u - c.cx) * c.iz + c.cx + c.ox; }
-static inline float hm_cam_h(hm_cam c, float v) { return (c.vh - v) * c.iz; }
-static inline float hm_cam_su(hm_cam c, float lu) { return (lu - c.ox - c.cx) / c.iz + c.cx; } /* back to the screen */
+HM_INLINE float hm_cam_u(hm_cam c, float u) { return (u - c.cx) * c.iz + c.cx + c.ox; }
+HM_INLINE float hm_cam_h(hm_cam c, float v) { return (c.vh - v) * c.iz; }
+HM_INLINE float hm_cam_su(hm_cam c, float lu) { return (lu - c.ox - c.cx) / c.iz + c.cx; } /* back to the screen */
 
-static inline hm_rgbf hm_rgb(float r, float g, float b) { hm_rgbf c = {r, g, b}; return c; }
-static inline hm_rgbf hm_mixc(hm_rgbf a, hm_rgbf b, float k)
+HM_INLINE hm_rgbf hm_rgb(float r, float g, float b) { hm_rgbf c = {r, g, b}; return c; }
+HM_INLINE hm_rgbf hm_mixc(hm_rgbf a, hm_rgbf b, float k)
 {
     return hm_rgb(hm_mixf(a.r, b.r, k), hm_mixf(a.g, b.g, k), hm_mixf(a.b, b.b, k));
 }
-static inline hm_rgbf hm_scalec(hm_rgbf a, float k) { return hm_rgb(a.r * k, a.g * k, a.b * k); }
-static inline hm_rgbf hm_mulc(hm_rgbf a, hm_rgbf b) { return hm_rgb(a.r * b.r, a.g * b.g, a.b * b.b); }
-static inline hm_rgbf hm_addc(hm_rgbf a, hm_rgbf b) { return hm_rgb(a.r + b.r, a.g + b.g, a.b + b.b); }
-static inline float hm_luma(hm_rgbf c) { return 0.30f * c.r + 0.59f * c.g + 0.11f * c.b; }
-static inline hm_rgbf hm_lightc(const hm_pal *p, hm_rgbf albedo, float lit)
+HM_INLINE hm_rgbf hm_scalec(hm_rgbf a, float k) { return hm_rgb(a.r * k, a.g * k, a.b * k); }
+HM_INLINE hm_rgbf hm_mulc(hm_rgbf a, hm_rgbf b) { return hm_rgb(a.r * b.r, a.g * b.g, a.b * b.b); }
+HM_INLINE hm_rgbf hm_addc(hm_rgbf a, hm_rgbf b) { return hm_rgb(a.r + b.r, a.g + b.g, a.b + b.b); }
+HM_INLINE float hm_luma(hm_rgbf c) { return 0.30f * c.r + 0.59f * c.g + 0.11f * c.b; }
+HM_INLINE hm_rgbf hm_lightc(const hm_pal *p, hm_rgbf albedo, float lit)
 {
     return hm_mulc(albedo, hm_addc(p->amb, hm_scalec(p->dir, lit)));
 }
+/* Copies that no store to a picture can change: without them the compiler reloads them for every pixel and cannot
+ * vectorise. First line of every function that loops over a segment. */
+#define HM_LOCAL(f, s) const hm_frame frame_copy = *f; const hm_seg seg_copy = *s; f = &frame_copy; s = &seg_copy
+
 /* Blend colour c over pixel i with coverage k; add light. */
-static inline void hm_over(const hm_seg *s, int i, hm_rgbf c, float k)
+HM_INLINE void hm_over(const hm_seg *s, int i, hm_rgbf c, float k)
 {
     s->r[i] += (c.r - s->r[i]) * k;
     s->g[i] += (c.g - s->g[i]) * k;
     s->b[i] += (c.b - s->b[i]) * k;
 }
-static inline void hm_screen(const hm_seg *s, int i, hm_rgbf c, float k)
+HM_INLINE void hm_screen(const hm_seg *s, int i, hm_rgbf c, float k)
 {
     s->r[i] += (1.0f - s->r[i]) * hm_sat(c.r * k);
     s->g[i] += (1.0f - s->g[i]) * hm_sat(c.g * k);
     s->b[i] += (1.0f - s->b[i]) * hm_sat(c.b * k);
 }
 /* Coverage of a half plane: d = signed distance into it. */
-static inline float hm_cov(float d, float px) { return hm_sat(0.5f + d / px); }
+HM_INLINE float hm_cov(float d, float px) { return hm_sat(0.5f + d / px); }
 
 /* render_palette.c */
 void hm_palette(hm_pal *p, hm_time_of_day time, hm_weather weather, const float rnd[16]);
 hm_rgbf hm_colour_rgb(int colour, int subject);
-void hm_sky_lut(hm_frame *f);
+void hm_sky_lut(const hm_frame *f, float lut[3][HM_LUT]);
 /* render_setup.c */
 void hm_setup(struct hm_renderer *r);
-void hm_frame_at(hm_frame *f, const struct hm_renderer *r, float aspect, float px, double t);
+/* lut: where to keep the sky's colours as long as f lives. */
+void hm_frame_at(hm_frame *f, float lut[3][HM_LUT], const struct hm_renderer *r, const hm_view *v, double t);
 /* draw_sky.c, draw_clouds.c */
 void hm_draw_sky(const hm_frame *f, const hm_seg *s);
 void hm_draw_moon(const hm_frame *f, const hm_seg *s);

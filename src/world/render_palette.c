@@ -70,7 +70,7 @@ static void close_sky(hm_pal *p, float amount, float dark)
     const float w = hm_luma(p->water);
     p->water = hm_mixc(p->water, hm_rgb(w * 0.85f, w * 1.02f, w * 1.1f), 0.6f * amount);
     p->glow *= 1.0f - 0.75f * amount;
-    p->disc *= 1.0f - amount;
+    p->disc *= amount > 0.7f ? 0.0f : 1.0f - amount;
     p->stars *= 1.0f - amount;
 }
 
@@ -96,11 +96,11 @@ void hm_palette(hm_pal *p, hm_time_of_day time, hm_weather weather, const float 
 }
 
 /* Sky colour by h from -0.1 to 1.1, stops joined smoothly (blurred), so that no band shows. */
-void hm_sky_lut(hm_frame *f)
+void hm_sky_lut(const hm_frame *f, float lut[3][HM_LUT])
 {
     static const float at[5] = {0.0f, 0.08f, 0.22f, 0.45f, 0.80f};
     for (int c = 0; c < 3; c++) {
-        float *l = f->lut[c], tmp[HM_LUT];
+        float *l = lut[c], tmp[HM_LUT];
         for (int i = 0; i < HM_LUT; i++) {
             const float h = -0.1f + 1.2f * (float)i / (HM_LUT - 1);
             int k = 0;

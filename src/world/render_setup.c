@@ -150,9 +150,9 @@ static void lightning_at(hm_frame *f, float t)
     f->flash = hm_step(0.0f, 0.16f, y) * (1.0f - hm_step(0.25f, 1.0f, y)) * (0.86f + 0.14f * hm_sin1(2.0f * y));
 }
 
-void hm_frame_at(hm_frame *f, const struct hm_renderer *r, float aspect, float px, double td)
+void hm_frame_at(hm_frame *f, float lut[3][HM_LUT], const struct hm_renderer *r, const hm_view *v, double td)
 {
-    const float t = (float)td, m = t - 5.0f;
+    const float t = (float)td, m = t - 5.0f, aspect = (float)v->width / (float)v->height;
     const bool lapse = r->s.fact[HM_FACT_PACE] == HM_PACE_LAPSE;
     memset(f, 0, sizeof *f);
     f->R = r;
@@ -161,7 +161,7 @@ void hm_frame_at(hm_frame *f, const struct hm_renderer *r, float aspect, float p
     f->tw = t * (lapse ? 2.2f : 1.0f);
     f->a = aspect;
     f->W = aspect < 1.7778f ? aspect : 1.7778f;
-    f->px = px;
+    f->px = 1.0f / (float)v->height;
     f->pal = r->pal;
     f->wind = r->wind;
     camera_at(f, m);
@@ -180,7 +180,8 @@ void hm_frame_at(hm_frame *f, const struct hm_renderer *r, float aspect, float p
     const float change = lapse ? hm_clampf(m * 0.012f * up, -0.08f, 0.08f) : 0.0f;
     if (time != HM_TIME_NOON && time < HM_TIME_MOONLIT)
         for (int i = 0; i < 5; i++) f->pal.sky[i] = hm_scalec(f->pal.sky[i], 1.0f + (change < 0 ? change : 0.5f * change));
-    hm_sky_lut(f);
+    hm_sky_lut(f, lut);
+    f->lut = (const float (*)[HM_LUT])lut;
     spots_at(f, m);
     lightning_at(f, t);
 }
