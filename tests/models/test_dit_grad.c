@@ -77,7 +77,7 @@ static void setup(fixture *f)
     hm_dit_rope(&cfg, (const double(*)[3])pos, B * N, f->cosine, f->sine);
     hm_randn(f->target, B * N * C, 9, 0);
     for (int i = 0; i < B * M; i++) f->mask[i] = i == 4 || i == 8 || i == 9 ? -10000.0f : 0.0f;
-    CHECK(!hm_graph_new(&f->eval, &(hm_graph_opts){.act = HM_F32}, &err), "%s", err.message);
+    CHECK(!hm_graph_new(&f->eval, &(hm_graph_opts){.act = HM_F32, .n_threads = 1}, &err), "%s", err.message);
 }
 
 static void run_step(fixture *f, hm_graph *g)

@@ -50,7 +50,7 @@ static void test_gradients(bool bias_every_layer)
     hm_randn(f.target, B * N * D, 4, 0);
     for (int i = 0; i < B * N; i++) f.weight[i] = (float)mask[i];
     hm_graph *g = NULL;
-    CHECK(!hm_graph_new(&f.eval, &(hm_graph_opts){.act = HM_F32}, &err), "%s", err.message);
+    CHECK(!hm_graph_new(&f.eval, &(hm_graph_opts){.act = HM_F32, .n_threads = 1}, &err), "%s", err.message);
     CHECK(!hm_graph_new(&g, &(hm_graph_opts){.act = HM_F32, .tape = true}, &err), "%s", err.message);
     const hm_tensor *target = hm_wrap(g, HM_F32, HM_DIMS(B, N, D), f.target);
     hm_tensor *l = hm_loss_mse(g, hm_t5_forward(g, &f.m, ids, mask, B, N), target, f.weight, NULL, 0);
