@@ -100,10 +100,10 @@ static himmel_status render_item(const batch *t, int item, himmel_error *err)
     return rc;
 }
 
-static himmel_status render_all(basis *b, bool still, bool scout, int count, const char *phase, himmel_error *err)
+static himmel_status render_all(basis *b, bool still, bool scout, int from, int count, const char *phase, himmel_error *err)
 {
     enum { AT_ONCE = 16 };
-    for (int first = 0; first < count; first += AT_ONCE) {
+    for (int first = from; first < count; first += AT_ONCE) {
         const batch t = {b, still, scout, first, HM_MIN(AT_ONCE, count - first)};
         himmel_status rc = HIMMEL_OK;
 #pragma omp parallel for schedule(dynamic)
@@ -399,10 +399,8 @@ static himmel_status collect(basis *b, himmel_error *err)
     const int scouts = HM_MIN(SCOUTS, o->n_clips);
     b->scout = need((size_t)scouts * b->blocks * HM_DCT_BOX, sizeof *b->scout);
     if (!b->scout) return out_of_memory(err);
-    himmel_status rc = render_all(b, false, true, scouts, "basis: scouts", err);
+    himmel_status rc = render_all(b, false, true, 0, scouts, "basis: scouts", err);
     if (!rc) rc = choose(b, scouts, err);
-    free(b->scout);
-    b->scout = NULL;
     if (rc) return rc;
     const size_t D = (size_t)HM_NEAR * b->K;
     b->clip = need((size_t)o->n_clips * b->blocks * b->n, sizeof *b->clip);
@@ -416,8 +414,12 @@ static himmel_status collect(basis *b, himmel_error *err)
     b->still_dec = need(D * b->n_still, sizeof *b->still_dec);
     if (!b->clip || !b->pic || !b->mean || !b->basis || !b->scale || !b->std || !b->parity || !b->dec || !b->still_dec)
         return out_of_memory(err);
-    rc = render_all(b, false, false, o->n_clips, "basis: clips", err);
-    return rc ? rc : render_all(b, true, false, o->n_stills, "basis: pictures", err);
+    for (size_t r = 0; r < (size_t)scouts * b->blocks; r++) /* the scouts are the first clips */
+        for (int i = 0; i < b->n; i++) b->clip[r * b->n + i] = b->scout[r * HM_DCT_BOX + b->index[i]];
+    free(b->scout);
+    b->scout = NULL;
+    rc = render_all(b, false, false, scouts, o->n_clips, "basis: clips", err);
+    return rc ? rc : render_all(b, true, false, 0, o->n_stills, "basis: pictures", err);
 }
 
 static himmel_status write_codec(basis *b, const char *path, himmel_error *err)
