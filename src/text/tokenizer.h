@@ -24,7 +24,8 @@ size_t hm_tok_encode(const hm_tokenizer *t, const char *text, size_t len, int32_
 void hm_tok_encode_padded(const hm_tokenizer *t, const char *text, int32_t *ids, int32_t *mask, size_t n);
 
 /* Train a unigram model (EM over a seed vocabulary of frequent substrings, pruned to vocab_size) on
- * n lines of lower-case-folded text. Normalisation is NFKC-lite: lower case (ASCII, Latin-1, German), spaces collapsed. */
+ * n lines of lower-case-folded text. Normalisation is NFKC-lite: lower case (ASCII, Latin-1, German), spaces collapsed.
+ * Fewer pieces come out where the text has no use for more. */
 himmel_status hm_tok_train(hm_tokenizer **out, const char *const *lines, size_t n, int vocab_size, himmel_error *err);
 
 #endif
