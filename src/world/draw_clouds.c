@@ -15,6 +15,13 @@ HM_INLINE float deck_field(float x, float y, float drift, float foot, uint32_t s
     return n;
 }
 
+/* Clouds open round the moon: 1 far from it. */
+HM_INLINE float round_moon(const hm_frame *f, float lu, float h, float reach)
+{
+    const float du = lu - f->moon_u, dh = h - f->moon_h, d = (du * du + dh * dh) * reach;
+    return d / (1.0f + d);
+}
+
 /* A flat layer of clouds overhead in perspective. */
 HM_FAST static void ceiling(const hm_frame *f, const hm_seg *s, deck d, uint32_t seed)
 {
@@ -23,6 +30,7 @@ HM_FAST static void ceiling(const hm_frame *f, const hm_seg *s, deck d, uint32_t
     const hm_pal *p = &f->pal;
     const float drift = f->tc * d.drift * f->wind, ahead = f->fly * 0.05f + f->tc * 0.0015f;
     const float low = 1.0f - hm_step(0.10f, 0.40f, f->sun_h), px = s->px * c.iz;
+    const float reach = f->R->has_moon ? 0.35f / (f->R->moon_r * f->R->moon_r) : 1.0e6f;
     if (hm_cam_h(c, s->v0) < -0.02f) return;
 #pragma omp simd
     for (int i = 0; i < s->n; i++) {
@@ -32,7 +40,7 @@ HM_FAST static void ceiling(const hm_frame *f, const hm_seg *s, deck d, uint32_t
         const float zq = 1.0f / (hq < 0.08f ? 0.08f : hq), foot = px * z * z * d.scale * 0.8f;
         const float n = deck_field(lu * z * d.scale / d.stretch, z * d.scale + ahead, drift, foot, seed);
         const float m = deck_field((lu + du * il) * zq * d.scale / d.stretch, zq * d.scale + ahead, drift, foot, seed);
-        float cov = hm_step(d.th, d.th + d.soft + foot * 0.3f, n) * hm_step(-0.01f, 0.14f, h);
+        const float cov = hm_step(d.th, d.th + d.soft + foot * 0.3f, n) * hm_step(-0.01f, 0.14f, h) * round_moon(f, lu, h, reach);
         const float lit = hm_sat(0.52f + d.contrast * (n - m) - 0.28f * (n - d.th - 0.3f));
         const float r2 = du * du + dh * dh * 2.0f, near = 1.0f / (1.0f + r2 * 7.0f);
         const float rim = near * (1.0f - 0.7f * cov) * (0.35f + 0.55f * low) * p->glow;
@@ -52,17 +60,19 @@ HM_INLINE float heap_field(float x, float y, float cell, float tc, float px, uin
     for (int j = 0; j < 2; j++) {
         const uint32_t h = hm_hash2(k + j, 3, seed);
         const float mid = ((float)(k + j) + 0.35f + 0.30f * hm_hashf(h) + 0.15f) * cell;
-        const float wide = cell * (0.36f + 0.20f * hm_hashg(h)), tall = cell * (0.40f + 0.34f * hm_hashf(h * 0x2C1B3C6Du));
-        const float foot = cell * (0.10f + 0.10f * hm_hashg(h * 0x297A2D39u));
-        const float dy = y - foot, vy = dy > 0.0f ? dy / tall : -dy / (0.10f * cell), dx = (x - mid) / wide;
-        const float q = 1.0f - dx * dx * (1.0f + 0.5f * vy) - vy * vy * 1.1f;
+        const float wide = cell * (0.40f + 0.16f * hm_hashg(h)), tall = cell * (0.42f + 0.38f * hm_hashf(h * 0x2C1B3C6Du));
+        const float foot = cell * (0.06f + 0.10f * hm_hashg(h * 0x297A2D39u));
+        const float dx = (x - mid) / wide, bell = 1.0f - dx * dx, dy = y - foot;
+        const float top = tall * bell * (0.62f + 0.38f * hm_noise1(x * 3.1f / cell + 9.0f * hm_hashf(h), seed + 4u));
+        const float up = (top - dy) / cell * 2.1f, low = dy / cell * 4.0f + 0.22f;
+        const float q = up < low ? up : low;
         e = q > e ? q : e;
     }
     const float w = 1.0f / cell, morph = tc * 0.004f;
     const float b1 = hm_puffs2(x * w * 5.5f, y * w * 5.5f - morph, seed + 1u);
     const float b2 = hm_puffs2(x * w * 12.0f + morph, y * w * 12.0f, seed + 2u) * hm_band(px * w * 12.0f);
     const float b3 = hm_noise2(x * w * 24.0f, y * w * 24.0f + 2.0f * morph, seed + 3u) * hm_band(px * w * 24.0f);
-    return e + 0.52f * (b1 - 0.50f) + 0.22f * (b2 - 0.40f) + 0.08f * b3;
+    return hm_clampf(e, -2.0f, 0.55f) + 0.50f * (b1 - 0.52f) + 0.26f * (b2 - 0.42f) + 0.08f * b3;
 }
 
 HM_FAST static void heaps(const hm_frame *f, const hm_seg *s, float cell, float lift, float far, uint32_t seed)
@@ -72,6 +82,7 @@ HM_FAST static void heaps(const hm_frame *f, const hm_seg *s, float cell, float 
     const hm_pal *p = &f->pal;
     const float drift = f->tc * f->wind * 0.0016f * cell, px = s->px * c.iz;
     const float low = 1.0f - hm_step(0.10f, 0.40f, f->sun_h), grow = 1.0f / (1.0f + 0.010f * f->fly);
+    const float reach = f->R->has_moon ? 0.22f / (f->R->moon_r * f->R->moon_r) : 1.0e6f;
     if (hm_cam_h(c, s->v0) < -0.02f || hm_cam_h(c, s->v1) > lift + cell * 1.25f) return;
 #pragma omp simd
     for (int i = 0; i < s->n; i++) {
@@ -79,7 +90,7 @@ HM_FAST static void heaps(const hm_frame *f, const hm_seg *s, float cell, float 
         const float du = f->sun_u - lu, dh = f->sun_h + 0.25f - h, il = 0.16f * cell / hm_sqrt(du * du + dh * dh + 0.02f);
         const float n = heap_field(lu - drift, h - lift, cell, f->tc, px, seed);
         const float m = heap_field(lu - drift + du * il, h - lift + dh * il, cell, f->tc, px, seed);
-        float cov = hm_step(0.0f, 0.20f + 3.0f * px / cell, n) * hm_step(0.0f, 0.10f, h);
+        const float cov = hm_step(0.0f, 0.20f + 3.0f * px / cell, n) * hm_step(0.0f, 0.10f, h) * round_moon(f, lu, h, reach);
         const float up = hm_sat((h - lift) / (cell * 0.6f));
         const float lit = hm_sat(0.30f + 0.95f * (n - m) + 0.50f * up - 0.08f * n);
         const float r2 = du * du + dh * dh, rim = hm_sat((1.0f - n * 1.6f) * p->glow * low / (1.0f + r2 * 5.0f)) * 0.8f;
@@ -102,8 +113,8 @@ void hm_draw_clouds(const hm_frame *f, const hm_seg *s)
         ceiling(f, s, (deck){0.0045f, 0.10f + 0.08f * j, 0.42f, 0.94f, 0.95f, 1.5f, 1.5f}, seed);
         break;
     case HM_WEATHER_CUMULUS:
-        heaps(f, s, 0.40f, 0.00f, 1.0f, seed + 40u);
-        heaps(f, s, 0.78f, 0.06f + 0.06f * j, 0.0f, seed + 80u);
+        heaps(f, s, 0.36f, 0.00f, 1.0f, seed + 40u);
+        heaps(f, s, 0.74f, 0.08f + 0.06f * j, 0.0f, seed + 80u);
         break;
     case HM_WEATHER_RAINBOW:
         ceiling(f, s, (deck){0.0045f, 0.02f, 0.55f, 0.85f, 0.8f, 1.6f, 1.4f}, seed);

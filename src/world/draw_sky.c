@@ -52,7 +52,7 @@ HM_FAST static void stars(const hm_frame *f, const hm_seg *s)
 {
     HM_LOCAL(f, s);
     const hm_cam c = hm_cam_at(f, 0.0f);
-    const float turn = f->tc * 0.00035f, cell = 0.085f, amount = f->pal.stars;
+    const float turn = f->tc * 0.00035f, cell = 0.105f, amount = f->pal.stars;
     const float milky = f->R->s.fact[HM_FACT_TIME] == HM_TIME_STARRY ? 1.0f : 0.0f;
     const float px = s->px * c.iz, grow = 1.0f / (1.0f + px * px * 3.0e4f);
     const float tilt = 0.5f + 0.5f * f->R->rnd[6];
@@ -67,8 +67,8 @@ HM_FAST static void stars(const hm_frame *f, const hm_seg *s)
         const uint32_t q = hm_hash2(ix, iy, seed), q2 = q * 0x2C1B3C6Du;
         const float fx = (gx - (float)ix - 0.25f - 0.5f * hm_hashf(q)) * cell;
         const float fy = (gy - (float)iy - 0.25f - 0.5f * hm_hashg(q)) * cell;
-        const float big = hm_hashf(q2), on = big > 0.30f ? 1.0f : 0.0f;
-        const float w = 0.0050f + 0.0045f * big * big;
+        const float big = hm_hashf(q2), on = big > 0.25f ? 1.0f : 0.0f;
+        const float w = 0.0055f + 0.0045f * big * big;
         const float twinkle = 0.86f + 0.14f * hm_sin1(f->t * (0.25f + 0.35f * hm_hashg(q2)) + big * 7.0f);
         const float d = (fx * fx + fy * fy) / (w * w + px * px * 0.10f);
         float k = hm_sat(1.0f - 0.45f * d);
@@ -91,7 +91,7 @@ HM_FAST static void aurora(const hm_frame *f, const hm_seg *s)
     const uint32_t seed = f->R->seed;
     if (hm_cam_h(c, s->v0) < 0.0f) return;
     for (int j = 0; j < 3; j++) {
-        const float base = 0.15f + 0.12f * (float)j + 0.06f * f->R->rnd[7 + j], strength = j == 1 ? 0.95f : 0.70f;
+        const float base = 0.15f + 0.12f * (float)j + 0.06f * f->R->rnd[7 + j], strength = j == 1 ? 1.15f : 0.85f;
         const float o = 3.7f * (float)j, v1 = 0.030f * ta;
 #pragma omp simd
         for (int i = 0; i < s->n; i++) {

@@ -29,15 +29,15 @@ HM_FAST static void mountains(const hm_frame *f, const hm_seg *s, range m, uint3
         top += 0.10f * ridge1(x * 5.1f, seed + 2u) * k1 + 0.045f * hm_noise1(x * 13.0f, seed + 3u) * k2;
         top *= m.amp;
         const float d = top - h, cov = hm_cov(d, px * 1.7f), y = d * m.freq;
-        const float wx = x + 0.18f * hm_noise2(x * 3.0f, y * 3.0f, seed + 4u), q = side * 3.0f * m.freq;
-        float face = ridge2(wx * 3.2f + y * 0.8f, y * 2.0f, seed + 5u) - ridge2((wx + q) * 3.2f + y * 0.8f, y * 2.0f, seed + 5u);
-        face += 0.5f * k2 * (ridge2(wx * 8.0f - y, y * 5.0f, seed + 6u) - ridge2((wx + q) * 8.0f - y, y * 5.0f, seed + 6u));
+        const float wx = x + 0.10f * hm_noise2(x * 4.0f, y * 4.0f, seed + 4u), q = side * 3.0f * m.freq;
+        float face = 0.8f * (ridge2(wx * 3.4f + y * 1.1f, y * 1.3f, seed + 5u) - ridge2((wx + q) * 3.4f + y * 1.1f, y * 1.3f, seed + 5u));
+        face += 0.5f * k2 * (ridge2(wx * 8.5f - 2.2f * y, y * 3.0f, seed + 6u) - ridge2((wx + q) * 8.5f - 2.2f * y, y * 3.0f, seed + 6u));
         const float fine = hm_noise2(x * 20.0f, y * 22.0f, seed + 7u) * k3;
-        const float lit = hm_sat(0.50f + 1.5f * face + 0.10f * fine);
+        const float lit = hm_sat(0.52f + 1.25f * face + 0.16f * fine);
         const float line = m.amp * (0.42f - 0.36f * m.snow) + 0.10f * m.amp * hm_noise2(x * 4.0f, y * 3.0f, seed + 8u);
         const float white = hm_step(line - 0.03f, line + 0.05f, h + 0.05f * m.amp * face) * (m.snow > 0.0f ? 1.0f : 0.0f);
         hm_rgbf col = hm_lightc(p, hm_mixc(m.rock, snow, white), lit);
-        col = hm_mixc(col, p->haze, hm_sat(m.haze + 0.40f * (1.0f - hm_sat(h / (m.amp * 0.5f)))));
+        col = hm_mixc(col, p->haze, hm_sat(m.haze + 0.58f * (1.0f - hm_sat(h / (m.amp * 0.55f)))));
         hm_over(s, i, col, cov);
     }
 }
@@ -115,7 +115,7 @@ HM_FAST static void trees(const hm_frame *f, const hm_seg *s, strip t, uint32_t 
         const float x = hm_cam_u(c, s->u[i]) * is, y = (hm_cam_h(c, s->v[i]) - t.base) * is;
         const int k = hm_ifloor(x / cell);
         const uint32_t h = hm_hash2(k, 17, seed);
-        const float r = 0.058f + 0.034f * hm_hashg(h), on = hm_hashf(h * 0x297A2D39u) < 0.62f ? 1.0f : 0.0f;
+        const float r = 0.058f + 0.034f * hm_hashg(h), on = hm_hashf(h * 0x297A2D39u) < 0.40f + 0.40f * hm_noise1((float)k * 0.35f, seed + 9u) ? 1.0f : 0.0f;
         const float mx = ((float)k + 0.36f + 0.28f * hm_hashf(h)) * cell, my = strip_top(t.kind, mx, seed) + r * 1.05f;
         const float dx = x - mx, dy = y - my, ang = hm_noise2(x * 22.0f, y * 22.0f, seed + 8u) * 0.12f * hm_band(px * is * 22.0f);
         const float d = r * (1.0f + ang) - hm_sqrt(dx * dx + dy * dy * 0.80f);
@@ -134,9 +134,9 @@ HM_FAST static void pines(const hm_frame *f, const hm_seg *s, strip t, float shi
     HM_LOCAL(f, s);
     const hm_cam c = hm_cam_at(f, t.sc);
     const hm_pal *p = &f->pal;
-    const float is = 1.0f / t.sc, px = s->px * c.iz, cell = 0.17f, side = f->sun_u > 0.0f ? 1.0f : -1.0f;
+    const float is = 1.0f / t.sc, px = s->px * c.iz, cell = 0.215f, side = f->sun_u > 0.0f ? 1.0f : -1.0f;
     if (hm_cam_h(c, s->v1) > t.base + 0.75f * t.sc || hm_cam_h(c, s->v0) < t.base - 0.35f * t.sc) return;
-    const bool snowy = f->R->s.fact[HM_FACT_WEATHER] == HM_WEATHER_SNOW;
+    const float snowy = f->R->s.fact[HM_FACT_WEATHER] == HM_WEATHER_SNOW ? 1.0f : 0.0f;
     const float far = 0.75f * (1.0f - t.q) * (1.0f - t.q) + 0.04f, tier = hm_band(px * is * 20.0f);
     for (int j = -1; j <= 1; j++) {
 #pragma omp simd
@@ -147,14 +147,14 @@ HM_FAST static void pines(const hm_frame *f, const hm_seg *s, strip t, float shi
             const float mx = ((float)k + 0.3f + 0.4f * hm_hashf(h)) * cell, tall = 0.30f + 0.17f * hm_hashg(h);
             const float yy = (y - strip_top(t.kind, mx - shift, seed) + 0.06f) / tall, up = 1.0f - yy;
             const float saw = yy * 4.5f - (float)hm_ifloor(yy * 4.5f);
-            const float sway = 0.006f * yy * hm_sin1(f->tw * 0.35f + hm_hashf(h)) * f->wind;
-            const float half = 0.115f * up * (1.0f - 0.26f * saw * tier + 0.13f * (tier - 1.0f)), dx = x - mx - sway;
+            const float sway = 0.010f * yy * hm_sin1(f->tw * 0.35f + hm_hashf(h)) * f->wind;
+            const float half = 0.110f * (up < 1.0f ? up : 1.0f) * (0.75f + 0.5f * hm_hashf(h * 7u)) * (1.0f - 0.26f * saw * tier + 0.13f * (tier - 1.0f)), dx = x - mx - sway;
             const float d = (half - fabsf(dx)) * 0.93f;
-            const float inside = (yy > -0.2f ? 1.0f : 0.0f) * (yy < 1.0f ? 1.0f : 0.0f);
-            const float lit = hm_sat(0.40f + 2.6f * dx * side + 0.3f * yy - 0.3f * saw * tier);
+            const float inside = (yy > -0.6f ? 1.0f : 0.0f) * (yy < 1.0f ? 1.0f : 0.0f);
+            const float lit = hm_sat(0.45f + 2.6f * dx * side + 0.3f * yy - 0.3f * saw * tier), deep = 0.50f + 0.55f * hm_sat(yy + 0.15f);
             hm_rgbf leaf = hm_scalec(hm_rgb(0.15f, 0.31f, 0.20f), 0.82f + 0.36f * hm_hashf(h * 3u));
-            if (snowy) leaf = hm_mixc(leaf, hm_rgb(0.92f, 0.95f, 1.0f), 0.65f * hm_step(0.1f, 0.8f, lit + 0.4f * (1.0f - saw) - 0.2f));
-            hm_rgbf col = hm_mixc(hm_lightc(p, leaf, lit), p->haze, hm_sat(far + 0.25f * (1.0f - t.q) * hm_sat(1.0f - yy)));
+            leaf = hm_mixc(leaf, hm_rgb(0.92f, 0.95f, 1.0f), snowy * hm_sat(0.32f + 0.30f * saw * tier + 0.2f * yy));
+            hm_rgbf col = hm_mixc(hm_scalec(hm_lightc(p, leaf, lit), deep), p->haze, hm_sat(far + 0.25f * (1.0f - t.q) * hm_sat(1.0f - yy)));
             hm_over(s, i, col, hm_cov(d * t.sc, px) * inside * t.alpha);
         }
     }
@@ -240,9 +240,10 @@ void hm_draw_near(const hm_frame *f, const hm_seg *s)
     switch (f->R->s.fact[HM_FACT_PLACE]) {
     case HM_PLACE_MOUNTAINS: strips(f, s, LAND_SNOW, 3, 0.60f); break;
     case HM_PLACE_HILLS: strips(f, s, LAND_HILLS, 5, 0.58f); break;
-    case HM_PLACE_FOREST: strips(f, s, LAND_PINES, 4, 0.62f); break;
+    case HM_PLACE_FOREST: strips(f, s, LAND_PINES, 3, 0.60f); break;
     case HM_PLACE_DUNES: strips(f, s, LAND_DUNES, 4, 0.62f); break;
     case HM_PLACE_BEACH: beach(f, s); break;
+    case HM_PLACE_STORMY_SEA: hm_draw_swell(f, s); break;
     case HM_PLACE_ABOVE_CLOUDS: hm_draw_cloud_sea(f, s); break;
     default: break;
     }

@@ -21,8 +21,8 @@ HM_FAST static void waves(const hm_frame *f, const hm_seg *s, float *restrict wa
         n += 0.26f * hm_noise2(x * 2.4f + 0.30f * w * t, z * 5.2f + 0.70f * t, seed + 2u) * hm_band(ft * 5.2f);
         n += 0.15f * hm_noise2(x * 5.6f - 0.50f * w * t, z * 11.5f + 1.10f * t, seed + 3u) * hm_band(ft * 11.5f);
         wave[i] = n;
-        const float c1 = 1.0f - 2.2f * fabsf(hm_noise2(x * 0.9f + 0.25f * w * t, z * 1.7f + 0.45f * t, seed + 6u));
-        crest[i] = c1 * hm_band(ft * 1.2f) + 0.35f * n;
+        const float c1 = 1.0f - 2.2f * fabsf(hm_noise2(x * 0.8f + 0.25f * w * t + 0.3f * n, z * 2.6f + 0.55f * t, seed + 6u));
+        crest[i] = c1 * hm_band(ft * 2.0f) + 0.35f * n;
     }
 }
 
@@ -56,6 +56,43 @@ HM_FAST static void blend(const hm_frame *f, const hm_seg *s, const hm_seg *m, c
         col = hm_mixc(col, p->haze, 0.35f * (1.0f - hm_step(0.0f, 0.05f, e)) * (1.0f - 0.5f * low));
         hm_over(s, i, col, hm_cov(d, s->px));
     }
+}
+
+/* One rolling wave of a stormy sea: a dark face under a bright crest, foam running down from it. */
+HM_FAST static void roller(const hm_frame *f, const hm_seg *s, float q, uint32_t seed)
+{
+    HM_LOCAL(f, s);
+    const float sc = hm_expneg(-(1.0f - q) * 2.3f), p0 = sc;
+    const hm_cam c = hm_cam_at(f, p0);
+    const hm_pal *p = &f->pal;
+    const float px = s->px * c.iz, is = 1.0f / sc, heave = 0.020f * hm_sin1(f->tw * 0.13f + hm_hashf(seed * 3u));
+    const float base = -0.015f - 0.42f * (sc - 0.09f) + heave * sc, fade = hm_step(0.0f, 0.15f, q) * (1.0f - hm_step(0.90f, 1.0f, q));
+    if (hm_cam_h(c, s->v1) > base + 0.13f * sc || hm_cam_h(c, s->v0) < base - 0.42f * sc) return;
+    const float go = f->tw * f->wind * 0.11f + hm_hashg(seed) * 9.0f, night = 1.0f - p->night;
+    const hm_rgbf sky = hm_rgb(f->lut[0][30], f->lut[1][30], f->lut[2][30]);
+    const hm_rgbf deep = hm_mixc(hm_scalec(p->water, 0.85f), hm_rgb(0.10f, 0.24f, 0.28f), 0.45f * night);
+    const hm_rgbf top = hm_mixc(hm_mixc(deep, sky, 0.50f), hm_rgb(0.35f, 0.60f, 0.58f), 0.22f * night);
+    const hm_rgbf foam = hm_mixc(hm_lightc(p, hm_rgb(0.95f, 0.98f, 1.0f), 0.6f), p->haze, 0.25f * (1.0f - q));
+#pragma omp simd
+    for (int i = 0; i < s->n; i++) {
+        const float x = hm_cam_u(c, s->u[i]) * is + go, y = (hm_cam_h(c, s->v[i]) - base) * is;
+        const float a = hm_noise1(x * 1.15f, seed), b = hm_noise1(x * 2.7f + 0.25f * f->tw, seed + 1u);
+        const float crest = 0.085f * a + 0.030f * b, d = crest - y, e = d < 0.0f ? 0.0f : d;
+        const float n = hm_noise2(x * 4.0f + 0.2f * f->tw, e * 9.0f - 0.25f * f->tw, seed + 2u) * hm_band(px * is * 9.0f);
+        const float body = 1.0f - hm_step(0.10f, 0.36f, e), face = hm_step(0.0f, 0.20f, e + 0.05f * n);
+        hm_rgbf col = hm_scalec(hm_mixc(top, deep, face), 1.0f + 0.22f * n);
+        const float break_ = hm_step(-0.15f, 0.45f, a + 0.5f * b), run = 1.0f - hm_step(0.012f, 0.035f + 0.075f * break_, e + 0.03f * n);
+        col = hm_mixc(col, foam, run * (0.25f + 0.70f * break_));
+        hm_over(s, i, hm_mixc(col, p->haze, 0.45f * (1.0f - q) * (1.0f - q)), hm_cov(d * sc, px) * body * fade);
+    }
+}
+void hm_draw_swell(const hm_frame *f, const hm_seg *s)
+{
+    enum { ROWS = 7 };
+    const float go = f->tw * 0.10f + f->fly * 0.35f;
+    const int turn = hm_ifloor(go);
+    for (int k = 0; k < ROWS; k++)
+        roller(f, s, ((float)k + go - (float)turn) / ROWS, hm_hash2(k - turn, 5, f->R->seed));
 }
 
 void hm_draw_water(const hm_frame *f, const hm_seg *s)

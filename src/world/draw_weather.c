@@ -46,7 +46,7 @@ void hm_draw_lightning(const hm_frame *f, const hm_seg *s)
     if (f->flash > 0.0f) bolt(f, s);
 }
 
-HM_FAST static void fog(const hm_frame *f, const hm_seg *s)
+HM_FAST static void fog(const hm_frame *f, const hm_seg *s, float amount)
 {
     HM_LOCAL(f, s);
     const hm_cam c = hm_cam_at(f, 0.35f);
@@ -58,7 +58,7 @@ HM_FAST static void fog(const hm_frame *f, const hm_seg *s)
         const float lu = hm_cam_u(c, s->u[i]), h = hm_cam_h(c, s->v[i]);
         const float n = hm_noise2(lu * 1.6f + drift, h * 4.5f, seed) + 0.5f * hm_noise2(lu * 3.6f + 2.2f * drift, h * 9.0f + 0.2f * drift, seed + 1u);
         const float band = 1.0f / (1.0f + (h + 0.03f) * (h + 0.03f) * (h > -0.03f ? 14.0f : 9.0f));
-        hm_over(s, i, col, hm_sat(band * (0.74f + 0.22f * n)));
+        hm_over(s, i, col, hm_sat(band * (0.74f + 0.22f * n)) * amount);
     }
 }
 
@@ -105,10 +105,10 @@ HM_FAST static void snow(const hm_frame *f, const hm_seg *s)
     }
 }
 
-void hm_draw_veil(const hm_frame *f, const hm_seg *s)
+void hm_draw_veil(const hm_frame *f, const hm_seg *s, float amount)
 {
     switch (f->R->s.fact[HM_FACT_WEATHER]) {
-    case HM_WEATHER_FOG: fog(f, s); break;
+    case HM_WEATHER_FOG: fog(f, s, amount); break;
     case HM_WEATHER_RAIN: rain(f, s, 1.0f); break;
     case HM_WEATHER_STORM: rain(f, s, 0.40f); break;
     case HM_WEATHER_SNOW: snow(f, s); break;

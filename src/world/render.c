@@ -23,17 +23,19 @@ void hm_renderer_free(hm_renderer *r) { free(r); }
 static void draw(const hm_frame *f, const hm_seg *s)
 {
     hm_draw_sky(f, s);
-    hm_draw_night_subject(f, s);
     hm_draw_moon(f, s);
     hm_draw_clouds(f, s);
+    hm_draw_night_subject(f, s);
     hm_draw_lightning(f, s);
     hm_draw_rainbow(f, s);
     hm_draw_far(f, s);
     if (f->R->has_water) hm_draw_water(f, s);
     hm_draw_near(f, s);
+    const bool foggy = f->R->fog > 0.0f; /* subjects are nearer than most of the fog */
+    if (foggy) hm_draw_veil(f, s, 1.0f);
     hm_draw_ground_subject(f, s);
     hm_draw_air_subject(f, s);
-    hm_draw_veil(f, s);
+    hm_draw_veil(f, s, foggy ? 0.30f : 1.0f);
 }
 
 static void bounds(hm_seg *s)
@@ -58,9 +60,9 @@ void hm_draw_behind_water(const hm_frame *f, const hm_seg *seg)
     s.mirror = true;
     bounds(&s);
     hm_draw_sky(f, &s);
-    hm_draw_night_subject(f, &s);
     hm_draw_moon(f, &s);
     hm_draw_clouds(f, &s);
+    hm_draw_night_subject(f, &s);
     hm_draw_rainbow(f, &s);
     hm_draw_far(f, &s);
     hm_draw_air_subject(f, &s);

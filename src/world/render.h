@@ -122,6 +122,7 @@ void hm_draw_near(const hm_frame *f, const hm_seg *s);
 void hm_draw_city(const hm_frame *f, const hm_seg *s);
 /* draw_water.c */
 void hm_draw_water(const hm_frame *f, const hm_seg *s);
+void hm_draw_swell(const hm_frame *f, const hm_seg *s);
 void hm_draw_behind_water(const hm_frame *f, const hm_seg *s);
 /* draw_subject_*.c */
 void hm_draw_ground_subject(const hm_frame *f, const hm_seg *s);
@@ -130,6 +131,6 @@ void hm_draw_night_subject(const hm_frame *f, const hm_seg *s);
 /* draw_weather.c */
 void hm_draw_rainbow(const hm_frame *f, const hm_seg *s);
 void hm_draw_lightning(const hm_frame *f, const hm_seg *s);
-void hm_draw_veil(const hm_frame *f, const hm_seg *s);
+void hm_draw_veil(const hm_frame *f, const hm_seg *s, float amount);
 
 #endif
