@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "models/himmel/codec.h"
-#include "train/basis.h"
 
 static inline float unit(float x) { return x < 0 ? 0 : x > 1 ? 1 : x; }
 
@@ -112,15 +111,46 @@ static void multiply(double *c, const double *a, const double *b, int d)
             for (int j = 0; j < d; j++) c[(size_t)i * d + j] += a[(size_t)i * d + k] * b[(size_t)k * d + j];
 }
 
+/* Eigenvalues of the symmetric a [d][d] (destroyed) and their vectors as columns of v, by cyclic Jacobi rotations (Golub & Van
+ * Loan 8.5): slow, but exact to rounding for singular matrices, which few films give. */
+static bool jacobi(double *a, int d, double *val, double *v)
+{
+    double all = 0, off = 0;
+    for (int i = 0; i < d * d; i++) all += a[i] * a[i], v[i] = i % (d + 1) == 0;
+    for (int sweep = 0; sweep < 50; sweep++) {
+        off = 0;
+        for (int p = 0; p < d; p++)
+            for (int q = p + 1; q < d; q++) {
+                const double apq = a[p * d + q];
+                off += apq * apq;
+                if (apq == 0) continue;
+                const double h = (a[q * d + q] - a[p * d + p]) / (2 * apq);
+                const double t = (h < 0 ? -1 : 1) / (fabs(h) + sqrt(h * h + 1)), c = 1 / sqrt(t * t + 1), s = t * c;
+                for (int k = 0; k < d; k++) { /* columns p, q */
+                    const double x = a[k * d + p], y = a[k * d + q], u = v[k * d + p], w = v[k * d + q];
+                    a[k * d + p] = c * x - s * y, a[k * d + q] = s * x + c * y;
+                    v[k * d + p] = c * u - s * w, v[k * d + q] = s * u + c * w;
+                }
+                for (int k = 0; k < d; k++) { /* rows p, q */
+                    const double x = a[p * d + k], y = a[q * d + k];
+                    a[p * d + k] = c * x - s * y, a[q * d + k] = s * x + c * y;
+                }
+            }
+        if (off <= 1e-28 * all) break;
+    }
+    for (int i = 0; i < d; i++) val[i] = a[i * d + i];
+    return off <= 1e-20 * all; /* false for NaN too */
+}
+
 /* root = a^1/2 of the symmetric a >= 0 (destroyed); val [d], vec [d][d] are scratch. */
 static bool square_root(double *a, int d, double *root, double *val, double *vec)
 {
-    if (!hm_eigen(a, d, val, vec)) return false;
+    if (!jacobi(a, d, val, vec)) return false;
     memset(root, 0, (size_t)d * d * sizeof *root);
     for (int k = 0; k < d; k++) {
-        const double s = sqrt(fmax(val[k], 0)), *v = vec + (size_t)k * d;
+        const double s = sqrt(fmax(val[k], 0));
         for (int i = 0; i < d; i++)
-            for (int j = 0; j < d; j++) root[(size_t)i * d + j] += s * v[i] * v[j];
+            for (int j = 0; j < d; j++) root[i * d + j] += s * vec[i * d + k] * vec[j * d + k];
     }
     return true;
 }
@@ -140,7 +170,7 @@ double hm_frechet(const float *a, size_t na, const float *b, size_t nb, int d)
         multiply(u, t, root, d);
         for (int i = 0; i < d; i++) /* rounding */
             for (int j = 0; j < i; j++) u[(size_t)i * d + j] = u[(size_t)j * d + i] = 0.5 * (u[(size_t)i * d + j] + u[(size_t)j * d + i]);
-        if (hm_eigen(u, d, val, vec))
+        if (jacobi(u, d, val, vec))
             for (int k = 0; k < d; k++) out -= 2 * sqrt(fmax(val[k], 0));
         else
             out = NAN;

@@ -13,7 +13,7 @@ double hm_psnr(const float *a, const float *b, size_t n);
 double hm_ssim(const float *a, const float *b, int W, int H);
 
 /* Frechet distance of two sets of features a [na][d], b [nb][d] taken as Gaussians: |mean difference|^2 +
- * tr(A + B - 2 (A^1/2 B A^1/2)^1/2) with covariances A, B (over n - 1). NaN: no memory or no convergence. */
+ * tr(A + B - 2 (A^1/2 B A^1/2)^1/2) with covariances A, B (over n - 1). NaN: no memory, or features that are not finite. */
 double hm_frechet(const float *a, size_t na, const float *b, size_t nb, int d);
 
 /* Sums over films, added up film by film; hm_film_look turns them into figures. */

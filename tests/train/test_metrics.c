@@ -50,6 +50,14 @@ static void test_frechet(void)
     CHECK_NEAR(hm_frechet(a, N, c, N, D), 8 * 0.25, 1e-3, "moved: %g", hm_frechet(a, N, c, N, D));
     /* Fewer points than dimensions: singular covariances must not break it. */
     CHECK_NEAR(hm_frechet(a, 4, a, 4, D), 0, 1e-4, "singular"); /* roots of rounding errors */
+    CHECK_NEAR(hm_frechet(a, 3, c, 3, D), 8 * 0.25, 1e-4, "singular and moved");
+    for (int i = 0; i < 64 * 5; i++) a[i] = b[i] = 0.5f; /* 64 dimensions, all features the same */
+    b[7] = 1.5f;
+    CHECK_NEAR(hm_frechet(a, 5, a, 5, 64), 0, 1e-9, "no spread at all");
+    /* One value of five is 1 larger: mean moved by 1/5, variance 1/5. */
+    CHECK_NEAR(hm_frechet(a, 5, b, 5, 64), 0.04 + 0.2, 1e-6, "rank one: %g", hm_frechet(a, 5, b, 5, 64));
+    a[3] = NAN;
+    CHECK(isnan(hm_frechet(a, 5, b, 5, 64)), "not a number stays one");
     free(a);
     free(b);
     free(c);
