@@ -43,6 +43,8 @@ struct hm_prim {
     prim_lane *lane[MAX_LANES];
     dnnl_memory_t w_plain, w_own; /* convolution weights as given, and as preferred (w_buf) */
     void *w_buf;
+    hm_prim *wide;                /* bf16 on a machine that oneDNN has no bf16 for: the same in f32, */
+    float *wide_buf[MAX_LANES];   /* operands widened into here first */
 };
 
 enum { N_BUCKETS = 1024 };
@@ -253,6 +255,7 @@ static void mm_make(hm_prim *p)
 }
 
 static void cv_make(hm_prim *p);
+static void wide_make(hm_prim *p);
 
 static hm_prim *get(hm_dnnl *d, const prim_key *key)
 {
@@ -265,11 +268,12 @@ static hm_prim *get(hm_dnnl *d, const prim_key *key)
     p->owner = d;
     const int before = omp_get_max_threads();
     omp_set_num_threads(key->threads);
-    if (key->mm) mm_make(p);
-    else cv_make(p);
-    omp_set_num_threads(before);
     const int lanes = key->mm && key->u.mm.serial ? d->threads : 1;
-    for (int i = 0; i < lanes; i++) {
+    wide_make(p);
+    if (!p->wide && key->mm) mm_make(p);
+    if (!p->wide && !key->mm) cv_make(p);
+    omp_set_num_threads(before);
+    for (int i = 0; i < lanes && !p->wide; i++) {
         lane_init(p, i);
         if (p->scratch_bytes <= d->scratch_bytes[i]) continue;
         free(d->scratch[i]);
@@ -304,8 +308,15 @@ static void execute(hm_prim *p, int lane, void *const *data)
     must(dnnl_primitive_execute(p->prim, p->owner->stream[lane], p->n_args, args));
 }
 
+static void wide_mm_run(hm_prim *p, int lane, const void *a, const void *b, const void *bias, void *c);
+static void wide_cv_run(hm_prim *p, const void *x, const void *w, const void *bias, void *y, bool add_w);
+
 void hm_mm_run(hm_prim *p, int lane, const void *a, const void *b, const void *bias, void *c)
 {
+    if (p->wide) {
+        wide_mm_run(p, lane, a, b, bias, c);
+        return;
+    }
     void *const data[MAX_ARGS] = {(void *)a, (void *)b, c, (void *)bias};
     if (p->key.u.mm.serial) {
         execute(p, lane, data);
@@ -463,6 +474,10 @@ hm_prim *hm_cv_get(hm_dnnl *d, const hm_cv *cv)
 void hm_cv_run(hm_prim *p, const void *x, const void *w, const void *bias, void *y, bool add_w)
 {
     const bool dw = p->key.u.cv.kind == HM_CONV_BWD_W;
+    if (p->wide) {
+        wide_cv_run(p, x, w, bias, y, add_w);
+        return;
+    }
     const int before = omp_get_max_threads();
     omp_set_num_threads(p->key.threads);
     must(dnnl_memory_set_data_handle(p->w_plain, (void *)w));
@@ -474,9 +489,94 @@ void hm_cv_run(hm_prim *p, const void *x, const void *w, const void *bias, void 
     omp_set_num_threads(before);
 }
 
+/* ---- bf16 where oneDNN has none (below AVX-512, and f32 operands with a bf16 result): widened to f32 ---- */
+
+static bool has_bf16(void)
+{
+    return (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core;
+}
+
+static int64_t cv_numel(const hm_cv *c, char which) /* x, w or y */
+{
+    int64_t n = which == 'w' ? c->out_c * c->in_c : c->batch * (which == 'x' ? c->in_c : c->out_c);
+    for (int i = 0; i < c->nd; i++) n *= which == 'x' ? c->in[i] : which == 'y' ? c->out[i] : c->k[i];
+    return n;
+}
+
+static void wide_make(hm_prim *p)
+{
+    size_t floats;
+    if (p->key.mm) {
+        hm_mm m = p->key.u.mm;
+        const bool any = m.ta == HM_BF16 || m.tb == HM_BF16 || m.tc == HM_BF16;
+        if (!any || (has_bf16() && m.ta == HM_BF16)) return;
+        m.ta = m.tb = m.tc = m.tbias = HM_F32;
+        memcpy(m.a, (int64_t[3]){m.m * m.k, m.k, 1}, sizeof m.a);
+        memcpy(m.b, (int64_t[3]){m.k * m.n, m.n, 1}, sizeof m.b);
+        memcpy(m.c, (int64_t[3]){m.m * m.n, m.n, 1}, sizeof m.c);
+        floats = (size_t)(m.batch * (m.m * m.k + m.k * m.n + m.m * m.n) + m.n);
+        p->wide = hm_mm_get(p->owner, &m);
+    } else {
+        hm_cv c = p->key.u.cv;
+        if (c.act != HM_BF16 || has_bf16()) return;
+        c.act = c.tbias = HM_F32;
+        floats = (size_t)(cv_numel(&c, 'x') + cv_numel(&c, 'w') + cv_numel(&c, 'y') + c.out_c);
+        p->wide = hm_cv_get(p->owner, &c);
+    }
+    const int lanes = p->key.mm && p->key.u.mm.serial ? p->owner->threads : 1;
+    for (int i = 0; i < lanes; i++)
+        if (!(p->wide_buf[i] = malloc(floats * sizeof(float)))) abort();
+}
+
+/* [batch, rows, cols] with strides <-> packed f32. */
+static void wide_matrix(float *packed, void *m, hm_dtype t, const int64_t dim[3], const int64_t st[3], bool back)
+{
+    for (int64_t b = 0; b < dim[0]; b++)
+        for (int64_t r = 0; r < dim[1]; r++) {
+            const int64_t from = b * st[0] + r * st[1];
+            float *f = packed + (b * dim[1] + r) * dim[2];
+            for (int64_t c = 0; c < dim[2]; c++) {
+                const int64_t i = from + c * st[2];
+                if (back && t == HM_BF16) ((uint16_t *)m)[i] = hm_lane_put(f[c]);
+                else if (back) ((float *)m)[i] = f[c];
+                else f[c] = t == HM_BF16 ? hm_lane_get(((const uint16_t *)m)[i]) : ((const float *)m)[i];
+            }
+        }
+}
+
+static void wide_mm_run(hm_prim *p, int lane, const void *a, const void *b, const void *bias, void *c)
+{
+    const hm_mm *m = &p->key.u.mm;
+    float *fa = p->wide_buf[lane], *fb = fa + m->batch * m->m * m->k, *fc = fb + m->batch * m->k * m->n;
+    float *fbias = fc + m->batch * m->m * m->n;
+    const int64_t dc[3] = {m->batch, m->m, m->n};
+    wide_matrix(fa, (void *)a, m->ta, (int64_t[3]){m->batch, m->m, m->k}, m->a, false);
+    wide_matrix(fb, (void *)b, m->tb, (int64_t[3]){m->batch, m->k, m->n}, m->b, false);
+    if (m->beta != 0) wide_matrix(fc, c, m->tc, dc, m->c, false);
+    if (m->bias) hm_convert(fbias, HM_F32, bias, m->tbias, (size_t)m->n);
+    hm_mm_run(p->wide, lane, fa, fb, m->bias ? fbias : NULL, fc);
+    wide_matrix(fc, c, m->tc, dc, m->c, true);
+}
+
+static void wide_cv_run(hm_prim *p, const void *x, const void *w, const void *bias, void *y, bool add_w)
+{
+    const hm_cv *c = &p->key.u.cv;
+    const size_t nx = (size_t)cv_numel(c, 'x'), nw = (size_t)cv_numel(c, 'w'), ny = (size_t)cv_numel(c, 'y');
+    float *fx = p->wide_buf[0], *fw = fx + nx, *fy = fw + nw, *fb = fy + ny;
+    const bool fwd = c->kind == HM_CONV_FWD, bx = c->kind == HM_CONV_BWD_X;
+    if (!bx) hm_convert(fx, HM_F32, x, HM_BF16, nx);
+    if (c->kind != HM_CONV_BWD_W) hm_convert(fw, HM_F32, w, HM_BF16, nw);
+    if (!fwd) hm_convert(fy, HM_F32, y, HM_BF16, ny);
+    if (c->bias) hm_convert(fb, HM_F32, bias, c->tbias, (size_t)c->out_c);
+    hm_cv_run(p->wide, fx, c->kind == HM_CONV_BWD_W ? w : fw, c->bias ? fb : NULL, fy, add_w);
+    if (bx) hm_convert((void *)x, HM_BF16, fx, HM_F32, nx);
+    if (fwd) hm_convert(y, HM_BF16, fy, HM_F32, ny);
+}
+
 static void prim_free(hm_prim *p)
 {
-    dnnl_primitive_destroy(p->prim);
+    if (p->prim) dnnl_primitive_destroy(p->prim);
+    for (int i = 0; i < MAX_LANES; i++) free(p->wide_buf[i]);
     if (p->reorder) dnnl_primitive_destroy(p->reorder);
     if (p->reorder_add) dnnl_primitive_destroy(p->reorder_add);
     if (p->w_plain) dnnl_memory_destroy(p->w_plain);
