@@ -20,7 +20,8 @@ size_t hm_caption(char *buf, size_t cap, const hm_scene *s, const hm_caption_opt
 uint32_t hm_caption_parse(const char *text, uint8_t fact[HM_N_FACTS]);
 /* Every word the grammar can produce, both languages, lower case, sorted, NULL-terminated; static storage. */
 const char *const *hm_lexicon(size_t *n);
-/* The words of text that are neither in the lexicon nor function words; writes up to cap pointers+lengths, returns the count. */
+/* The words of text that are neither in the lexicon nor function words; writes up to cap pointers+lengths, returns the
+ * count. Of a long text both this and hm_caption_parse read the first 8 KiB. */
 typedef struct { const char *at; size_t len; } hm_word;
 size_t hm_unknown_words(const char *text, hm_word *out, size_t cap);
 

@@ -276,6 +276,7 @@ static bool same_word(const char *word, size_t n, const char *known)
 {
     char k[WORD + 2];
     size_t m = 0;
+    if (!may_start(known, word)) return false;
     while (*known && m < WORD) m += fold(&known, k + m);
     if (m == n && !memcmp(word, k, n)) return true;
     const size_t a = stem_of(word, n), b = stem_of(k, m);
@@ -295,7 +296,7 @@ static void is_in_pattern(void *user, hm_fact fact, int value, const char *text,
     while (*text) {
         char one[WORD];
         const size_t n = strcspn(text, " -~?");
-        if (n && n < sizeof one) {
+        if (n && n < sizeof one && may_start(text, q->word)) {
             memcpy(one, text, n), one[n] = 0;
             q->known |= match(one, q->word) != NULL;
         }
@@ -320,7 +321,8 @@ static bool is_known(const char *word, size_t n)
 size_t hm_unknown_words(const char *text, hm_word *out, size_t cap)
 {
     size_t count = 0;
-    while (*text) {
+    const char *const begin = text;
+    while (*text && text - begin < FOLDED) {
         char word[WORD + 3];
         size_t n = 0;
         const char *start = NULL, *end = text;
