@@ -11,12 +11,12 @@ enum { MIN_BLOCKS = 4, MAX_BLOCKS_SIDE = HM_H1_MAX_BLOCKS / MIN_BLOCKS };
 void hm_grid(int width, int height, int *gw, int *gh)
 {
     const double aspect = (double)width / height;
-    double best = -1e9;
+    double best = 0;
     for (int h = MIN_BLOCKS; h <= MAX_BLOCKS_SIDE; h++)
         for (int w = MIN_BLOCKS; w <= MAX_BLOCKS_SIDE && w * h <= HM_H1_MAX_BLOCKS; w++) {
             /* blocks that are seen are detail; a block that is cut away was paid for and hides what the model composed */
             const double seen = fmin(w, h * aspect) * fmin(h, w / aspect);
-            const double score = seen - 2.0 * (w * h - seen);
+            const double share = seen / (w * h), score = seen * share * share * share;
             if (score > best + 1e-9) best = score, *gw = w, *gh = h;
         }
 }

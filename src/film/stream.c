@@ -9,7 +9,7 @@
 
 #include "film/film.h"
 
-enum { CHUNK = 28, CHANNELS = 28 };
+enum { CHUNK = 28 };
 
 struct hm_stream {
     const hm_himmel1 *m;
@@ -100,9 +100,9 @@ const void *hm_stream_frame(hm_stream *s, double at, hm_pix *t)
 
     const double t0 = hm_now();
     hm_restore(s->g, s->empty);
-    hm_tensor *x = hm_new(s->g, HM_F32, HM_DIMS(1, s->H, s->W, CHANNELS));
+    hm_tensor *x = hm_new(s->g, HM_F32, HM_DIMS(1, s->H, s->W, HM_REFINER_IN));
     hm_refiner_input(x->data, s->three, s->H, s->W, (int)lround(at), 0, 0, NULL, NULL);
-    hm_tensor *y = hm_refiner_forward(s->g, s->m->refiner, hm_cast(s->g, x, hm_act(s->g)));
+    hm_tensor *y = hm_refiner_forward(s->g, s->m->refiner, x);
     s->cost.refine_seconds += hm_now() - t0;
     s->cost.refine_gflop = 1e-9 * (double)hm_flops(s->g);
     s->cost.peak_bytes = hm_peak(s->g) + (CHUNK + 3) * n * sizeof(float);
@@ -122,8 +122,8 @@ himmel_status hm_stream_plan(const hm_himmel1 *m, int gw, int gh, int threads, h
     const himmel_status rc = hm_graph_new(&g, &(hm_graph_opts){.act = HM_BF16, .plan = true, .n_threads = threads}, err);
     if (rc) return rc;
     const int64_t H = HM_BLOCK * gh, W = HM_BLOCK * gw;
-    hm_tensor *x = hm_new(g, HM_F32, HM_DIMS(1, H, W, CHANNELS));
-    hm_refiner_forward(g, m->refiner, hm_cast(g, x, hm_act(g)));
+    hm_tensor *x = hm_new(g, HM_F32, HM_DIMS(1, H, W, HM_REFINER_IN));
+    hm_refiner_forward(g, m->refiner, x);
     cost->refine_gflop = 1e-9 * (double)hm_flops(g);
     cost->peak_bytes = hm_peak(g) + (CHUNK + 3) * 3 * (uint64_t)(H * W) * sizeof(float);
     hm_graph_free(g);

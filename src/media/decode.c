@@ -29,8 +29,9 @@ static himmel_status open_input(hm_decoder *d, himmel_error *err)
     if (st) return st;
     AVDictionary *o = NULL;
     av_dict_set(&o, "protocol_whitelist", "file", 0);
-    av_dict_set(&o, "format_whitelist", "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,png_pipe,jpeg_pipe,webp_pipe,bmp_pipe",
-                0);
+    av_dict_set(&o, "format_whitelist",
+                "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,image2,png_pipe,jpeg_pipe,webp_pipe,bmp_pipe", 0);
+    av_dict_set(&o, "pattern_type", "none", 0); /* image2: a "%" in a name is a "%" */
     int rc = avformat_open_input(&d->fmt, url, NULL, &o);
     av_dict_free(&o);
     if (rc == AVERROR_INVALIDDATA || rc == AVERROR(EINVAL))
@@ -55,7 +56,7 @@ static himmel_status open_stream(hm_decoder *d, himmel_error *err)
     if (d->cc->width < 1 || d->cc->height < 1 || d->cc->width > HM_DECODE_MAX_SIDE || d->cc->height > HM_DECODE_MAX_SIDE)
         return hm_fail(err, HIMMEL_EFORMAT, "%s: %dx%d pixels, must be 1..%d a side", d->path, d->cc->width,
                        d->cc->height, HM_DECODE_MAX_SIDE);
-    const bool picture = strstr(d->fmt->iformat->name, "_pipe") != NULL;
+    const bool picture = strstr(d->fmt->iformat->name, "_pipe") || strstr(d->fmt->iformat->name, "image2");
     d->info = (hm_media_info){d->cc->width, d->cc->height, 0, 1, 0, s->nb_frames};
     if (!picture && s->avg_frame_rate.num > 0) {
         d->info.fps_num = s->avg_frame_rate.num;
