@@ -1,4 +1,5 @@
-/* fuzz_prompt.c - prompts: facts, unknown words, completing a scene, scenes as JSON.   SPDX-License-Identifier: MIT */
+/* fuzz_prompt.c - prompts: facts, unknown words, completing a scene, scenes as JSON. SPDX-License-Identifier:
+ * MIT */
 #include <stdlib.h>
 #include <string.h>
 #include "world/caption.h"

@@ -1,5 +1,5 @@
-/* fuzz_tokenizer.c - untrusted SentencePiece models, then any text through them.   SPDX-License-Identifier: MIT
- * Input: two bytes say how long the text at the end is; the rest is the model. */
+/* fuzz_tokenizer.c - untrusted SentencePiece models, then any text through them.   SPDX-License-Identifier:
+ * MIT Input: two bytes say how long the text at the end is; the rest is the model. */
 #include <stdlib.h>
 #include "text/tokenizer.h"
 
@@ -7,7 +7,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 2) return 0;
-    const size_t n_text = HM_MIN((size_t)(data[0] | data[1] << 8) % 600, size - 2), n_model = size - 2 - n_text;
+    const size_t n_text = HM_MIN((size_t)(data[0] | data[1] << 8) % 600, size - 2),
+                 n_model = size - 2 - n_text;
     hm_tokenizer *t = NULL;
     himmel_error err = {0};
     const himmel_status rc = hm_tok_parse(&t, data + 2, n_model, "fuzz", &err);

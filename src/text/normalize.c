@@ -1,7 +1,7 @@
 /* normalize.c - SentencePiece's normaliser, and ours.   SPDX-License-Identifier: MIT
- * Source: SentencePiece normalizer.cc (behaviour), Darts-clone's double array (layout of a unit). Traps: the trie is
- * untrusted, so every jump is checked; a NUL is a character like others; a broken byte becomes U+FFFD; user-defined
- * pieces are left as they are. */
+ * Source: SentencePiece normalizer.cc (behaviour), Darts-clone's double array (layout of a unit). Traps: the
+ * trie is untrusted, so every jump is checked; a NUL is a character like others; a broken byte becomes
+ * U+FFFD; user-defined pieces are left as they are. */
 #include "text/normalize.h"
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +26,10 @@ void hm_bytes_add(hm_bytes *b, const void *data, size_t n)
     b->len += n;
 }
 
-static uint32_t le32(const uint8_t *p) { return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24; }
+static uint32_t le32(const uint8_t *p)
+{
+    return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
 
 /* Longest key of the double array that text begins with; its value in *value. 0: none. */
 static size_t longest_key(const hm_unigram *u, const uint8_t *text, size_t n, uint32_t *value)
@@ -77,7 +80,8 @@ static void as_is(chunk *c, const uint8_t *text, size_t n)
     c->n = k ? k : sizeof replacement;
     c->used = k ? k : 1;
 }
-/* NFKC-lite: lower case (ASCII, Latin-1, capital sharp s), control characters and no-break spaces as spaces. */
+/* NFKC-lite: lower case (ASCII, Latin-1, capital sharp s), control characters and no-break spaces as spaces.
+ */
 static void our_lower_case(chunk *c)
 {
     memcpy(c->own, c->text, c->n);
@@ -122,7 +126,8 @@ static void next_chunk(const hm_unigram *u, bool ours, const uint8_t *text, size
 
 void hm_normalize(const hm_unigram *u, const uint8_t *text, size_t n, hm_bytes *out)
 {
-    const bool ours = u->n_norm_name == strlen(hm_norm_name) && !memcmp(u->norm_name, hm_norm_name, u->n_norm_name);
+    const bool ours =
+        u->n_norm_name == strlen(hm_norm_name) && !memcmp(u->norm_name, hm_norm_name, u->n_norm_name);
     const char *space = u->escape_spaces ? hm_norm_space : " ";
     const size_t n_space = strlen(space);
     bool after_space = u->squeeze_spaces, started = false;
@@ -143,5 +148,6 @@ void hm_normalize(const hm_unigram *u, const uint8_t *text, size_t n, hm_bytes *
         after_space = u->squeeze_spaces && c.text[c.n - 1] == ' ';
     }
     if (u->squeeze_spaces) /* at the end none at all, not even an U+2581 that was written out */
-        while (out->len >= begin + n_space && !memcmp(out->data + out->len - n_space, space, n_space)) out->len -= n_space;
+        while (out->len >= begin + n_space && !memcmp(out->data + out->len - n_space, space, n_space))
+            out->len -= n_space;
 }

@@ -9,7 +9,8 @@ struct hm_tokenizer {
     hm_unigram u;
 };
 
-himmel_status hm_tok_parse(hm_tokenizer **out, const uint8_t *data, size_t len, const char *name, himmel_error *err)
+himmel_status hm_tok_parse(hm_tokenizer **out, const uint8_t *data, size_t len, const char *name,
+                           himmel_error *err)
 {
     *out = NULL;
     hm_tokenizer *t = calloc(1, sizeof *t);
@@ -100,7 +101,8 @@ size_t hm_tok_encode(const hm_tokenizer *t, const char *text, size_t len, int32_
     hm_bytes norm = {0};
     hm_normalize(u, (const uint8_t *)text, len, &norm);
     id_list out = {ids, cap, 0};
-    hm_best *end = norm.len && !norm.failed && norm.len < INT32_MAX / 2 ? malloc((norm.len + 1) * sizeof *end) : NULL;
+    hm_best *end =
+        norm.len && !norm.failed && norm.len < INT32_MAX / 2 ? malloc((norm.len + 1) * sizeof *end) : NULL;
     if (end) {
         hm_unigram_viterbi(u, norm.data, norm.len, end);
         emit(u, &norm, end, &out);

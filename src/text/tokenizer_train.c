@@ -1,8 +1,8 @@
 /* tokenizer_train.c - EM training of a unigram model.   SPDX-License-Identifier: MIT
- * Source: Kudo 2018 (Subword Regularization), section 3.2; SentencePiece's practice: digamma in the M-step, pruning by
- * the loss that taking a piece away would cost. Text is cut into units (a word with the space before it; any other
- * character by itself), so a piece never holds a space inside nor punctuation beside letters; training sees each
- * different unit once, with its frequency. */
+ * Source: Kudo 2018 (Subword Regularization), section 3.2; SentencePiece's practice: digamma in the M-step,
+ * pruning by the loss that taking a piece away would cost. Text is cut into units (a word with the space
+ * before it; any other character by itself), so a piece never holds a space inside nor punctuation beside
+ * letters; training sees each different unit once, with its frequency. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,8 +138,10 @@ static unsigned char_starts(const uint8_t *s, uint32_t len, uint32_t start[MAX_U
 static void seed_pieces(model *m, table *units)
 {
     static const char extra[] = "abcdefghijklmnopqrstuvwxyz0123456789.,;:!?'\"()-+/&%#@*=_<>[]~$"
-                                "\xC3\xA4\xC3\xB6\xC3\xBC\xC3\x9F\xC3\xA0\xC3\xA1\xC3\xA2\xC3\xA3\xC3\xA5\xC3\xA6\xC3\xA7\xC3\xA8\xC3\xA9"
-                                "\xC3\xAA\xC3\xAB\xC3\xAD\xC3\xAE\xC3\xB1\xC3\xB3\xC3\xB4\xC3\xB8\xC3\xBA\xE2\x80\x93\xE2\x80\x94\xE2\x96\x81";
+                                "\xC3\xA4\xC3\xB6\xC3\xBC\xC3\x9F\xC3\xA0\xC3\xA1\xC3\xA2\xC3\xA3\xC3\xA5\xC3"
+                                "\xA6\xC3\xA7\xC3\xA8\xC3\xA9"
+                                "\xC3\xAA\xC3\xAB\xC3\xAD\xC3\xAE\xC3\xB1\xC3\xB3\xC3\xB4\xC3\xB8\xC3\xBA\xE2"
+                                "\x80\x93\xE2\x80\x94\xE2\x96\x81";
     for (size_t i = 0, k; i + 1 < sizeof extra; i += k) { /* known whether or not the text has them */
         k = hm_utf8_len((const uint8_t *)extra + i, sizeof extra - 1 - i);
         table_add(&m->pieces, (const uint8_t *)extra + i, k, 1e-3);
@@ -224,7 +226,8 @@ static double score_without(model *m, size_t piece)
         best[b] = -INFINITY;
         for (unsigned a = b > MAX_CHARS ? b - MAX_CHARS : 0; a < b; a++) {
             const int64_t p = table_find(&m->pieces, e->text + start[a], start[b] - start[a], false);
-            if (p >= 0 && (size_t)p != piece && best[a] + m->logp[p] > best[b]) best[b] = best[a] + m->logp[p];
+            if (p >= 0 && (size_t)p != piece && best[a] + m->logp[p] > best[b])
+                best[b] = best[a] + m->logp[p];
         }
     }
     return best[n];
@@ -251,10 +254,12 @@ static void prune(model *m, size_t keep, ranked *r)
         else r[n++] = (ranked){(m->pieces.entry[p].freq + 1e-9) * (m->logp[p] - score_without(m, p)), p};
     }
     qsort(r, n, sizeof *r, by_key);
-    for (size_t i = keep > required ? keep - required : 0; i < n; i++) m->logp[r[i].piece] = -INFINITY, m->n_live--;
+    for (size_t i = keep > required ? keep - required : 0; i < n; i++)
+        m->logp[r[i].piece] = -INFINITY, m->n_live--;
 }
 
-/* Single characters stay, so that all text has a segmentation; at most half the vocabulary, the frequent ones. */
+/* Single characters stay, so that all text has a segmentation; at most half the vocabulary, the frequent
+ * ones. */
 static void require_characters(model *m, size_t vocab, ranked *r)
 {
     size_t n = 0;
@@ -357,13 +362,17 @@ static void put_model(hm_bytes *out, const model *m, ranked *order)
     free(spec.data);
 }
 
-himmel_status hm_tok_train(hm_tokenizer **out, const char *const *lines, size_t n, int vocab_size, himmel_error *err)
+himmel_status hm_tok_train(hm_tokenizer **out, const char *const *lines, size_t n, int vocab_size,
+                           himmel_error *err)
 {
     *out = NULL;
     if (vocab_size < 256 || vocab_size > 1 << 20)
         return hm_fail(err, HIMMEL_EINVAL, "a tokenizer needs 256 to %d pieces, not %d", 1 << 20, vocab_size);
-    const hm_unigram ours = {.norm_name = (const uint8_t *)hm_norm_name, .n_norm_name = strlen(hm_norm_name),
-                             .dummy_prefix = true, .squeeze_spaces = true, .escape_spaces = true};
+    const hm_unigram ours = {.norm_name = (const uint8_t *)hm_norm_name,
+                             .n_norm_name = strlen(hm_norm_name),
+                             .dummy_prefix = true,
+                             .squeeze_spaces = true,
+                             .escape_spaces = true};
     table units = {0};
     model m = {.pieces = {0}};
     hm_bytes norm = {0}, proto = {0};
@@ -371,7 +380,8 @@ himmel_status hm_tok_train(hm_tokenizer **out, const char *const *lines, size_t 
     for (size_t i = 0; i < n; i++) count_units(&units, lines[i], &ours, &norm);
     seed_pieces(&m, &units);
     himmel_status rc = HIMMEL_OK;
-    if (units.failed || m.pieces.failed) rc = hm_fail(err, HIMMEL_ENOMEM, "out of memory for the words of %zu lines", n);
+    if (units.failed || m.pieces.failed)
+        rc = hm_fail(err, HIMMEL_ENOMEM, "out of memory for the words of %zu lines", n);
     else if (!units.n) rc = hm_fail(err, HIMMEL_EINVAL, "a tokenizer cannot be trained on no text");
     if (!rc) rc = train(&m, &units, (size_t)vocab_size - N_CONTROL, &order, err);
     if (!rc) put_model(&proto, &m, order);

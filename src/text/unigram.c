@@ -1,6 +1,6 @@
 /* unigram.c - the best segmentation under a unigram model.   SPDX-License-Identifier: MIT
- * Source: SentencePiece unigram_model.cc (behaviour). Traps: an unknown character costs min(score) - 10; user-defined
- * pieces score len * max - 0.1 and so always win; sums are float, as there, for equal ties. */
+ * Source: SentencePiece unigram_model.cc (behaviour). Traps: an unknown character costs min(score) - 10;
+ * user-defined pieces score len * max - 0.1 and so always win; sums are float, as there, for equal ties. */
 #include "text/unigram.h"
 #include <stdlib.h>
 #include <string.h>
@@ -63,7 +63,8 @@ void hm_unigram_viterbi(const hm_unigram *u, const uint8_t *text, size_t n, hm_b
         for (size_t i = at; i < n && hm_unigram_step(u, &p, text[i], &id); i++) {
             if (id < 0 || u->piece[id].type == HM_PIECE_UNUSED) continue;
             const double len = (double)(i + 1 - at);
-            const double score = u->piece[id].type == HM_PIECE_USER ? len * (double)u->max_score - 0.1 : (double)u->piece[id].score;
+            const double score = u->piece[id].type == HM_PIECE_USER ? len * (double)u->max_score - 0.1
+                                                                    : (double)u->piece[id].score;
             offer(&end[i + 1], score + (double)base, at, id);
             single |= i + 1 - at == k;
         }

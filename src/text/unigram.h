@@ -5,8 +5,14 @@
 
 #include "base/base.h"
 
-typedef enum { HM_PIECE_NORMAL = 1, HM_PIECE_UNKNOWN, HM_PIECE_CONTROL, HM_PIECE_USER, HM_PIECE_UNUSED,
-    HM_PIECE_BYTE } hm_piece_type;
+typedef enum {
+    HM_PIECE_NORMAL = 1,
+    HM_PIECE_UNKNOWN,
+    HM_PIECE_CONTROL,
+    HM_PIECE_USER,
+    HM_PIECE_UNUSED,
+    HM_PIECE_BYTE
+} hm_piece_type;
 typedef struct {
     const uint8_t *text; /* not terminated; points into the model's bytes */
     uint32_t len;
@@ -30,7 +36,8 @@ typedef struct {
 } hm_unigram;
 
 /* Reads untrusted bytes. u is zeroed first; free it also after an error. */
-himmel_status hm_unigram_parse(hm_unigram *u, const uint8_t *data, size_t len, const char *name, himmel_error *err);
+himmel_status hm_unigram_parse(hm_unigram *u, const uint8_t *data, size_t len, const char *name,
+                               himmel_error *err);
 void hm_unigram_free(hm_unigram *u);
 
 /* Pieces that begin at text, from short to long: start with {0, n_sorted, 0}; step reads one more byte.
@@ -41,8 +48,8 @@ typedef struct {
 } hm_prefix;
 bool hm_unigram_step(const hm_unigram *u, hm_prefix *p, uint8_t byte, int32_t *id);
 
-/* The best segmentation of normalised UTF-8: for every end position its piece's start and id (unk: one character).
- * end: n + 1 elements. */
+/* The best segmentation of normalised UTF-8: for every end position its piece's start and id (unk: one
+ * character). end: n + 1 elements. */
 typedef struct {
     float score;
     int32_t start, id;

@@ -14,8 +14,8 @@ typedef struct {
 } wire;
 typedef struct {
     uint32_t number, type; /* 0 varint, 1 64-bit, 2 bytes, 5 32-bit */
-    uint64_t value;        /* varint, fixed */
-    wire bytes;            /* type 2 */
+    uint64_t value; /* varint, fixed */
+    wire bytes; /* type 2 */
 } field;
 
 static bool read_varint(wire *w, uint64_t *v)
@@ -83,16 +83,19 @@ static himmel_status read_piece(reader *r, wire w)
     while (w.at < w.end) {
         field f;
         if (!read_field(&w, &f)) return broken(r, "a piece");
-        if (f.number == 1 && f.type == 2) p.text = f.bytes.at, p.len = (uint32_t)HM_MIN(f.bytes.end - f.bytes.at, INT32_MAX);
+        if (f.number == 1 && f.type == 2)
+            p.text = f.bytes.at, p.len = (uint32_t)HM_MIN(f.bytes.end - f.bytes.at, INT32_MAX);
         if (f.number == 2 && f.type == 5) {
             const uint32_t bits = (uint32_t)f.value;
             memcpy(&p.score, &bits, sizeof bits);
         }
         if (f.number == 3 && f.type == 0) p.type = (hm_piece_type)(f.value > 6 ? 0 : f.value);
     }
-    if (!p.len || p.len > MAX_PIECE_LEN || p.type < HM_PIECE_NORMAL || !isfinite(p.score) || fabsf(p.score) > 1e9f)
+    if (!p.len || p.len > MAX_PIECE_LEN || p.type < HM_PIECE_NORMAL || !isfinite(p.score) ||
+        fabsf(p.score) > 1e9f)
         return broken(r, "a piece");
-    if (u->n >= MAX_PIECES) return hm_fail(r->err, HIMMEL_EFORMAT, "%s: more than %d pieces", r->name, MAX_PIECES);
+    if (u->n >= MAX_PIECES)
+        return hm_fail(r->err, HIMMEL_EFORMAT, "%s: more than %d pieces", r->name, MAX_PIECES);
     if ((size_t)u->n == r->cap) {
         const size_t cap = r->cap ? r->cap * 2 : 4096;
         hm_piece *more = realloc(u->piece, cap * sizeof *more);
@@ -128,8 +131,10 @@ static himmel_status read_normalizer(reader *r, wire w)
     while (w.at < w.end) {
         field f;
         if (!read_field(&w, &f)) return broken(r, "normalizer_spec");
-        if (f.number == 1 && f.type == 2) u->norm_name = f.bytes.at, u->n_norm_name = (size_t)(f.bytes.end - f.bytes.at);
-        if (f.number == 2 && f.type == 2) u->charsmap = f.bytes.at, u->n_charsmap = (size_t)(f.bytes.end - f.bytes.at);
+        if (f.number == 1 && f.type == 2)
+            u->norm_name = f.bytes.at, u->n_norm_name = (size_t)(f.bytes.end - f.bytes.at);
+        if (f.number == 2 && f.type == 2)
+            u->charsmap = f.bytes.at, u->n_charsmap = (size_t)(f.bytes.end - f.bytes.at);
         if (f.number == 3 && f.type == 0) u->dummy_prefix = f.value != 0;
         if (f.number == 4 && f.type == 0) u->squeeze_spaces = f.value != 0;
         if (f.number == 5 && f.type == 0) u->escape_spaces = f.value != 0;
@@ -144,7 +149,8 @@ static himmel_status check_charsmap(const reader *r)
     if (!u->n_charsmap) return HIMMEL_OK;
     uint64_t trie = 0;
     wire w = {u->charsmap, u->charsmap + u->n_charsmap};
-    if (!read_fixed(&w, 4, &trie) || trie % 4 || !trie || trie > u->n_charsmap - 4 || u->charsmap[u->n_charsmap - 1])
+    if (!read_fixed(&w, 4, &trie) || trie % 4 || !trie || trie > u->n_charsmap - 4 ||
+        u->charsmap[u->n_charsmap - 1])
         return broken(r, "its table of normalised characters");
     return HIMMEL_OK;
 }
@@ -207,7 +213,8 @@ static himmel_status index_pieces(reader *r)
             u->unk = i;
         }
         u->n_user += p->type == HM_PIECE_USER;
-        if (p->type == HM_PIECE_NORMAL || p->type == HM_PIECE_USER || p->type == HM_PIECE_UNUSED) u->sorted[u->n_sorted++] = i;
+        if (p->type == HM_PIECE_NORMAL || p->type == HM_PIECE_USER || p->type == HM_PIECE_UNUSED)
+            u->sorted[u->n_sorted++] = i;
         if (p->type != HM_PIECE_NORMAL) continue;
         u->min_score = scored ? fminf(u->min_score, p->score) : p->score;
         u->max_score = scored ? fmaxf(u->max_score, p->score) : p->score;
@@ -216,20 +223,24 @@ static himmel_status index_pieces(reader *r)
     if (u->unk < 0) return hm_fail(r->err, HIMMEL_EFORMAT, "%s: has no piece for unknown text", r->name);
     if (u->byte_fallback)
         for (int i = 0; i < 256; i++)
-            if (u->byte_id[i] < 0) return hm_fail(r->err, HIMMEL_EFORMAT, "%s: byte fallback, but no piece <0x%02X>", r->name, i);
+            if (u->byte_id[i] < 0)
+                return hm_fail(r->err, HIMMEL_EFORMAT, "%s: byte fallback, but no piece <0x%02X>", r->name,
+                               i);
     sort_ids(u, u->sorted, u->n_sorted);
     for (int32_t i = 1; i < u->n_sorted; i++)
         if (!compare_pieces(&u->piece[u->sorted[i - 1]], &u->piece[u->sorted[i]]))
-            return hm_fail(r->err, HIMMEL_EFORMAT, "%s: pieces %d and %d are the same", r->name, (int)u->sorted[i - 1],
-                           (int)u->sorted[i]);
+            return hm_fail(r->err, HIMMEL_EFORMAT, "%s: pieces %d and %d are the same", r->name,
+                           (int)u->sorted[i - 1], (int)u->sorted[i]);
     return HIMMEL_OK;
 }
 
-himmel_status hm_unigram_parse(hm_unigram *u, const uint8_t *data, size_t len, const char *name, himmel_error *err)
+himmel_status hm_unigram_parse(hm_unigram *u, const uint8_t *data, size_t len, const char *name,
+                               himmel_error *err)
 {
     *u = (hm_unigram){.unk = -1, .dummy_prefix = true, .squeeze_spaces = true, .escape_spaces = true};
     reader r = {.u = u, .name = name, .err = err, .model_type = 1, .eos_id = 2, .pad_id = -1};
-    if (!len || len > (size_t)1 << 28) return hm_fail(err, HIMMEL_EFORMAT, "%s: not a SentencePiece model (%zu bytes)", name, len);
+    if (!len || len > (size_t)1 << 28)
+        return hm_fail(err, HIMMEL_EFORMAT, "%s: not a SentencePiece model (%zu bytes)", name, len);
     u->bytes = malloc(len);
     if (!u->bytes) return hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory for %zu bytes", name, len);
     memcpy(u->bytes, data, len);
@@ -245,7 +256,8 @@ himmel_status hm_unigram_parse(hm_unigram *u, const uint8_t *data, size_t len, c
     }
     if (rc) return rc;
     if (!u->n) return hm_fail(err, HIMMEL_EFORMAT, "%s: a SentencePiece model without pieces", name);
-    if (r.model_type != 1) return hm_fail(err, HIMMEL_EFORMAT, "%s: a SentencePiece model, but not of type unigram", name);
+    if (r.model_type != 1)
+        return hm_fail(err, HIMMEL_EFORMAT, "%s: a SentencePiece model, but not of type unigram", name);
     if (r.suffix) return hm_fail(err, HIMMEL_EFORMAT, "%s: white space as suffix is not supported", name);
     u->eos = r.eos_id >= 0 && r.eos_id < u->n ? (int32_t)r.eos_id : -1;
     u->pad = r.pad_id >= 0 && r.pad_id < u->n ? (int32_t)r.pad_id : 0;

@@ -1,8 +1,8 @@
 /* caption.c - scenes in words: frames (lists, phrases, sentences) filled from the vocabulary.
  * SPDX-License-Identifier: MIT
- * Four frames: a list of tags; a phrase around a head ("a film of two red balloons over a calm sea"); a sentence with a
- * verb (German: the verb is second); small sentences side by side. Facts that the frame has no room for are left unsaid,
- * and *said tells. */
+ * Four frames: a list of tags; a phrase around a head ("a film of two red balloons over a calm sea"); a
+ * sentence with a verb (German: the verb is second); small sentences side by side. Facts that the frame has
+ * no room for are left unsaid, and *said tells. */
 #include "world/caption.h"
 #include <string.h>
 #include "base/rng.h"
@@ -31,13 +31,18 @@ static const char *one_of(gen *g, hm_list list)
 }
 static bool wants(const gen *g, hm_fact f) { return g->say >> f & 1; }
 static void state(gen *g, hm_fact f) { g->said |= 1u << f; }
-static bool has_subject(const gen *g) { return wants(g, HM_FACT_SUBJECT) && g->fact[HM_FACT_SUBJECT] != HM_SUBJECT_NONE; }
+static bool has_subject(const gen *g)
+{
+    return wants(g, HM_FACT_SUBJECT) && g->fact[HM_FACT_SUBJECT] != HM_SUBJECT_NONE;
+}
 static const hm_subject_words *subject_of(const gen *g) { return &g->w->subject[g->fact[HM_FACT_SUBJECT]]; }
 
 static unsigned max_count(unsigned subject)
 {
     switch (subject) {
-    case HM_SUBJECT_BALLOON: case HM_SUBJECT_BOAT: case HM_SUBJECT_LANTERNS: return 4;
+    case HM_SUBJECT_BALLOON:
+    case HM_SUBJECT_BOAT:
+    case HM_SUBJECT_LANTERNS: return 4;
     case HM_SUBJECT_KITE: return 3;
     default: return 0; /* always one, or not to be counted */
     }
@@ -76,8 +81,12 @@ typedef struct {
 /* German adjective endings (Duden): by case and gender; plural has its own column. */
 static const char *ending(gram_case c, bool plural, hm_gender g, determiner d)
 {
-    static const char *const strong[3][4] = {{"er", "e", "es", "e"}, {"en", "e", "es", "e"}, {"em", "er", "em", "en"}};
-    static const char *const weak[3][4] = {{"e", "e", "e", "en"}, {"en", "e", "e", "en"}, {"en", "en", "en", "en"}};
+    static const char *const strong[3][4] = {{"er", "e", "es", "e"},
+                                             {"en", "e", "es", "e"},
+                                             {"em", "er", "em", "en"}};
+    static const char *const weak[3][4] = {{"e", "e", "e", "en"},
+                                           {"en", "e", "e", "en"},
+                                           {"en", "en", "en", "en"}};
     static const char *const mixed[3][3] = {{"er", "e", "es"}, {"en", "e", "es"}, {"en", "en", "en"}};
     const int column = plural ? 3 : (int)g;
     if (d == DEFINITE) return weak[c][column];
@@ -85,9 +94,12 @@ static const char *ending(gram_case c, bool plural, hm_gender g, determiner d)
 }
 static const char *article(gram_case c, bool plural, hm_gender g, bool definite)
 {
-    static const char *const the[3][4] = {{"der", "die", "das", "die"}, {"den", "die", "das", "die"},
+    static const char *const the[3][4] = {{"der", "die", "das", "die"},
+                                          {"den", "die", "das", "die"},
                                           {"dem", "der", "dem", "den"}};
-    static const char *const a[3][3] = {{"ein", "eine", "ein"}, {"einen", "eine", "ein"}, {"einem", "einer", "einem"}};
+    static const char *const a[3][3] = {{"ein", "eine", "ein"},
+                                        {"einen", "eine", "ein"},
+                                        {"einem", "einer", "einem"}};
     return definite ? the[c][plural ? 3 : (int)g] : a[c][g];
 }
 
@@ -205,7 +217,10 @@ static void add_place_adv(gen *g, pieces *p)
         return;
     }
     hm_str s = {p->text[p->n++], PIECE, 0};
-    hm_str_addf(&s, "%s %s", where == HM_IN_AIR ? w->over : where == HM_ON_WATER ? w->on : w->by,
+    hm_str_addf(&s, "%s %s",
+                where == HM_IN_AIR     ? w->over
+                : where == HM_ON_WATER ? w->on
+                                       : w->by,
                 one_of(g, w->dative ? w->dative : w->noun));
 }
 static const char *place_noun(gen *g)
@@ -218,7 +233,8 @@ static void shuffle(gen *g, pieces *p, unsigned from)
     for (unsigned i = p->n; i > from + 1; i--) {
         const unsigned j = from + hm_rng_below(&g->r, i - from);
         char t[PIECE];
-        memcpy(t, p->text[i - 1], PIECE), memcpy(p->text[i - 1], p->text[j], PIECE), memcpy(p->text[j], t, PIECE);
+        memcpy(t, p->text[i - 1], PIECE), memcpy(p->text[i - 1], p->text[j], PIECE),
+            memcpy(p->text[j], t, PIECE);
     }
 }
 static void add_side(gen *g, hm_str *s)
@@ -242,7 +258,8 @@ static void frame_list(gen *g, hm_str *out)
         write_subject(g, noun, NOM, false, true);
         hm_str s = {p.text[p.n++], PIECE, 0};
         hm_str_addf(&s, "%s", noun);
-        if (wants(g, HM_FACT_SIDE)) hm_str_addf(&s, " %s", one_of(g, phrases_of(g, HM_FACT_SIDE)->tag)), state(g, HM_FACT_SIDE);
+        if (wants(g, HM_FACT_SIDE))
+            hm_str_addf(&s, " %s", one_of(g, phrases_of(g, HM_FACT_SIDE)->tag)), state(g, HM_FACT_SIDE);
     } else if (wants(g, HM_FACT_SUBJECT)) {
         add(&p, one_of(g, g->w->nothing)), state(g, HM_FACT_SUBJECT);
     }
@@ -269,7 +286,10 @@ static void with_camera(gen *g, const char *body, hm_str *out)
         return;
     }
     const unsigned how = hm_rng_below(&g->r, 10);
-    hm_str_addf(&t, "%s", how < 3 ? tag_of(g, HM_FACT_CAMERA) : how < 5 ? adv_of(g, HM_FACT_CAMERA) : sentence_of(g, HM_FACT_CAMERA));
+    hm_str_addf(&t, "%s",
+                how < 3   ? tag_of(g, HM_FACT_CAMERA)
+                : how < 5 ? adv_of(g, HM_FACT_CAMERA)
+                          : sentence_of(g, HM_FACT_CAMERA));
     if ((how >= 3 && how < 5) || (how < 3 && chance(g, 50))) { /* ..., with a slow pan left. */
         capitalise(b);
         hm_str_addf(out, "%s, %s.", b, c);
@@ -313,7 +333,8 @@ static void frame_phrase(gen *g, hm_str *out)
     with_camera(g, body, out);
 }
 
-/* At sunset, two red balloons drift over a calm sea. / Bei Sonnenuntergang schweben zwei rote Ballons über dem Meer. */
+/* At sunset, two red balloons drift over a calm sea. / Bei Sonnenuntergang schweben zwei rote Ballons über
+ * dem Meer. */
 static void frame_sentence(gen *g, hm_str *out)
 {
     char body[TEXT], noun[PIECE], verb[PIECE], side[PIECE] = "";
@@ -370,7 +391,8 @@ static void frame_pieces(gen *g, hm_str *out)
     static const hm_fact f[] = {HM_FACT_TIME, HM_FACT_WEATHER, HM_FACT_PACE};
     for (size_t i = 0; i < HM_COUNT(f); i++)
         if (wants(g, f[i])) add(&p, chance(g, 65) ? sentence_of(g, f[i]) : tag_of(g, f[i]));
-    if (wants(g, HM_FACT_CAMERA)) add(&p, chance(g, 65) ? sentence_of(g, HM_FACT_CAMERA) : tag_of(g, HM_FACT_CAMERA));
+    if (wants(g, HM_FACT_CAMERA))
+        add(&p, chance(g, 65) ? sentence_of(g, HM_FACT_CAMERA) : tag_of(g, HM_FACT_CAMERA));
     shuffle(g, &p, 0);
     for (unsigned i = 0; i < p.n; i++) {
         capitalise(p.text[i]);
@@ -378,7 +400,8 @@ static void frame_pieces(gen *g, hm_str *out)
     }
 }
 
-/* What of the sayable is worth saying this time: the usual (still camera, real time, no subject) mostly is not. */
+/* What of the sayable is worth saying this time: the usual (still camera, real time, no subject) mostly is
+ * not. */
 static void leave_out_the_usual(gen *g)
 {
     const bool still = chance(g, 20), real = chance(g, 15), none = chance(g, 10);
@@ -388,11 +411,15 @@ static void leave_out_the_usual(gen *g)
     if (!has_subject(g)) g->say &= ~(1u << HM_FACT_COLOUR | 1u << HM_FACT_COUNT | 1u << HM_FACT_SIDE);
 }
 
-size_t hm_caption(char *buf, size_t cap, const hm_scene *s, const hm_caption_opts *opts, uint64_t seed, uint32_t *said)
+size_t hm_caption(char *buf, size_t cap, const hm_scene *s, const hm_caption_opts *opts, uint64_t seed,
+                  uint32_t *said)
 {
     const bool german = opts->lang == HM_LANG_DE;
-    gen g = {.w = german ? &hm_words_de : &hm_words_en, .fact = s->fact, .german = german,
-             .say = opts->say & hm_caption_sayable(s), .r = hm_rng_at(seed, 0xCAB710)};
+    gen g = {.w = german ? &hm_words_de : &hm_words_en,
+             .fact = s->fact,
+             .german = german,
+             .say = opts->say & hm_caption_sayable(s),
+             .r = hm_rng_at(seed, 0xCAB710)};
     char text[TEXT] = "";
     hm_str t = {text, sizeof text, 0}, out = {buf, cap, 0};
     leave_out_the_usual(&g);

@@ -1,11 +1,14 @@
-/* caption_parse.c - words to facts: longest match from left to right over everything that the vocabulary knows.
- * SPDX-License-Identifier: MIT
- * Text and patterns are folded on the way: lower case, umlauts as ae/oe/ue, sharp s as ss, hyphens as spaces, other
- * punctuation as a barrier " , " that no pattern crosses. Colours and numbers wait for the subject that follows. */
+/* caption_parse.c - words to facts: longest match from left to right over everything that the vocabulary
+ * knows. SPDX-License-Identifier: MIT Text and patterns are folded on the way: lower case, umlauts as
+ * ae/oe/ue, sharp s as ss, hyphens as spaces, other punctuation as a barrier " , " that no pattern crosses.
+ * Colours and numbers wait for the subject that follows. */
 #include <string.h>
 #include "world/caption_words.h"
 
-enum { FOLDED = 8192, MOD_REACH = 4 }; /* bytes of a prompt that are read; words between a colour and its noun */
+enum {
+    FOLDED = 8192,
+    MOD_REACH = 4
+}; /* bytes of a prompt that are read; words between a colour and its noun */
 #define BARRIER ','
 
 /* One character of UTF-8 text, folded: 0, 1 or 2 letters, ' ' or BARRIER. Moves *p on. */
@@ -18,10 +21,11 @@ static unsigned fold(const char **p, char out[2])
     if (c >= 'A' && c <= 'Z') return out[0] = (char)(c - 'A' + 'a'), 1;
     if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) return 1;
     if (c == '\'') return 0;
-    if (c == ' ' || c == '-' || c == '_' || c == '/' || c == '\t' || c == '\r' || c == '\n') return out[0] = ' ', 1;
+    if (c == ' ' || c == '-' || c == '_' || c == '/' || c == '\t' || c == '\r' || c == '\n')
+        return out[0] = ' ', 1;
     if (c < 0x80) return out[0] = BARRIER, 1;
     if (c == 0xC2 && d == 0xA0) return *p += 1, out[0] = ' ', 1; /* no-break space */
-    if (c == 0xE2 && d == 0x80 && s[2]) {                       /* dashes, curly quotes */
+    if (c == 0xE2 && d == 0x80 && s[2]) { /* dashes, curly quotes */
         *p += 2;
         return out[0] = BARRIER, s[2] == 0x99 || s[2] == 0x98 ? 0 : 1;
     }
@@ -49,7 +53,8 @@ static void fold_text(const char *text, char out[FOLDED])
         const unsigned k = fold(&text, c);
         if (!k) continue;
         if (c[0] == ' ' || c[0] == BARRIER) {
-            if (c[0] == BARRIER && out[n - 1] == ' ' && (n < 2 || out[n - 2] != BARRIER)) out[n++] = BARRIER, out[n++] = ' ';
+            if (c[0] == BARRIER && out[n - 1] == ' ' && (n < 2 || out[n - 2] != BARRIER))
+                out[n++] = BARRIER, out[n++] = ' ';
             else if (c[0] == BARRIER && out[n - 1] != ' ') out[n++] = ' ', out[n++] = BARRIER, out[n++] = ' ';
             else if (out[n - 1] != ' ') out[n++] = ' ';
             continue;
@@ -126,14 +131,15 @@ static void try_phrase(void *user, hm_fact fact, int value, const char *text, bo
 typedef struct {
     uint8_t *fact;
     uint32_t strong, weak;
-    int colour, count;           /* waiting for their noun; -1: none */
+    int colour, count; /* waiting for their noun; -1: none */
     unsigned colour_age, count_age;
 } reader;
 
 static unsigned most_of(int subject)
 {
     return subject == HM_SUBJECT_BALLOON || subject == HM_SUBJECT_BOAT || subject == HM_SUBJECT_LANTERNS ? 4
-           : subject == HM_SUBJECT_KITE ? 3 : 0;
+           : subject == HM_SUBJECT_KITE                                                                  ? 3
+                                                                                                         : 0;
 }
 static bool takes_colour(int u)
 {
@@ -149,9 +155,10 @@ static void hold(reader *r, hm_fact f, int value, bool weak)
 /* Words that end a noun phrase or begin a new one: what waits does not belong to what follows. */
 static bool separates(const char *at)
 {
-    static const char *const words[] = {"of", "with", "the", "over", "above", "on", "in", "at", "by", "under", "and", "behind",
-                                        "mit", "von", "der", "die", "das", "den", "dem", "ueber", "auf", "im", "am", "an",
-                                        "unter", "vor", "und", "hinter", "bei"};
+    static const char *const words[] = {"of",    "with",  "the", "over",   "above", "on",  "in",  "at",
+                                        "by",    "under", "and", "behind", "mit",   "von", "der", "die",
+                                        "das",   "den",   "dem", "ueber",  "auf",   "im",  "am",  "an",
+                                        "unter", "vor",   "und", "hinter", "bei"};
     for (size_t i = 0; i < HM_COUNT(words); i++)
         if (match(words[i], at)) return true;
     return false;
@@ -166,14 +173,17 @@ static void take_subject(reader *r, int u, bool weak)
     if (now == u && !weak && r->count >= 0) {
         const unsigned most = most_of(u);
         if (!r->count && most && u != HM_SUBJECT_LANTERNS) r->count = (int)most; /* "many balloons" */
-        if (most ? (unsigned)r->count <= most : r->count > 1 && takes_colour(u)) hold(r, HM_FACT_COUNT, r->count, false);
+        if (most ? (unsigned)r->count <= most : r->count > 1 && takes_colour(u))
+            hold(r, HM_FACT_COUNT, r->count, false);
     }
     r->colour = r->count = -1;
 }
-/* "the balloon is red", "a boat in white": a colour at the end of its clause goes to the subject before it. */
+/* "the balloon is red", "a boat in white": a colour at the end of its clause goes to the subject before it.
+ */
 static void colour_after_subject(reader *r, const char *next)
 {
-    if (r->colour < 0 || !(r->strong >> HM_FACT_SUBJECT & 1) || !takes_colour(r->fact[HM_FACT_SUBJECT])) return;
+    if (r->colour < 0 || !(r->strong >> HM_FACT_SUBJECT & 1) || !takes_colour(r->fact[HM_FACT_SUBJECT]))
+        return;
     if (!*next || *next == BARRIER) hold(r, HM_FACT_COLOUR, r->colour, false);
 }
 static void age(reader *r)
@@ -233,39 +243,48 @@ uint32_t hm_caption_parse(const char *text, uint8_t fact[HM_N_FACTS])
 
 static const char *const function_words[] = {
     /* English */
-    "a", "an", "the", "of", "and", "or", "with", "in", "on", "at", "to", "from", "by", "for", "over", "above", "under", "below",
-    "into", "onto", "across", "along", "around", "behind", "before", "after", "between", "near", "through", "while", "when",
-    "where", "is", "are", "was", "were", "be", "been", "it", "its", "this", "that", "these", "those", "there", "here", "as", "very",
-    "some", "any", "all", "no", "not", "but", "then", "than", "so", "my", "your", "our", "we", "you", "i", "me", "he", "she", "they",
-    "them", "his", "her", "their", "which", "who", "what", "how", "can", "could", "will", "would", "should", "shall", "may", "might",
-    "please", "make", "show", "give", "create", "want", "like", "film", "movie", "clip", "video", "footage", "shot", "shots", "scene",
-    "picture", "image", "photo", "view", "camera", "frame", "horizon", "sky", "air", "light", "world", "nature", "few", "many", "much",
-    "more", "most", "lots", "lot", "several", "slow", "slowly", "quickly", "fast", "softly", "gently", "gentle", "soft", "beautiful",
-    "pretty", "lovely", "nice", "big", "small", "large", "tiny", "little", "huge", "old", "young", "new", "long", "short", "high", "low",
-    "deep", "wide", "warm", "cold", "cool", "hot", "bright", "brightly", "dark", "pale", "quiet", "calm", "wild", "distant", "far",
-    "away", "up", "down", "left", "right", "out", "off", "back", "front", "top", "bottom", "side", "half", "colour", "color", "coloured",
-    "colored", "colours", "colors", "background", "foreground", "distance", "dramatic", "cinematic", "epic", "peaceful", "serene",
-    "realistic", "style", "quality", "detailed", "and", "during", "against", "towards", "toward", "just", "only", "also", "again",
-    "one", "two", "three", "four", "seconds", "second", "minute", "moving", "move", "moves", "flying", "flies", "fly", "seen",
+    "a", "an", "the", "of", "and", "or", "with", "in", "on", "at", "to", "from", "by", "for", "over", "above",
+    "under", "below", "into", "onto", "across", "along", "around", "behind", "before", "after", "between",
+    "near", "through", "while", "when", "where", "is", "are", "was", "were", "be", "been", "it", "its",
+    "this", "that", "these", "those", "there", "here", "as", "very", "some", "any", "all", "no", "not", "but",
+    "then", "than", "so", "my", "your", "our", "we", "you", "i", "me", "he", "she", "they", "them", "his",
+    "her", "their", "which", "who", "what", "how", "can", "could", "will", "would", "should", "shall", "may",
+    "might", "please", "make", "show", "give", "create", "want", "like", "film", "movie", "clip", "video",
+    "footage", "shot", "shots", "scene", "picture", "image", "photo", "view", "camera", "frame", "horizon",
+    "sky", "air", "light", "world", "nature", "few", "many", "much", "more", "most", "lots", "lot", "several",
+    "slow", "slowly", "quickly", "fast", "softly", "gently", "gentle", "soft", "beautiful", "pretty",
+    "lovely", "nice", "big", "small", "large", "tiny", "little", "huge", "old", "young", "new", "long",
+    "short", "high", "low", "deep", "wide", "warm", "cold", "cool", "hot", "bright", "brightly", "dark",
+    "pale", "quiet", "calm", "wild", "distant", "far", "away", "up", "down", "left", "right", "out", "off",
+    "back", "front", "top", "bottom", "side", "half", "colour", "color", "coloured", "colored", "colours",
+    "colors", "background", "foreground", "distance", "dramatic", "cinematic", "epic", "peaceful", "serene",
+    "realistic", "style", "quality", "detailed", "and", "during", "against", "towards", "toward", "just",
+    "only", "also", "again", "one", "two", "three", "four", "seconds", "second", "minute", "moving", "move",
+    "moves", "flying", "flies", "fly", "seen",
     /* German */
-    "der", "die", "das", "den", "dem", "des", "ein", "eine", "einen", "einem", "einer", "eines", "und", "oder", "mit", "im", "in",
-    "am", "an", "ans", "auf", "aus", "bei", "beim", "von", "vom", "zu", "zum", "zur", "über", "übers", "unter", "vor", "hinter", "neben",
-    "zwischen", "nach", "durch", "für", "um", "ist", "sind", "war", "wird", "werden", "hat", "haben", "es", "er", "sie", "wir", "ihr",
-    "ich", "du", "man", "nicht", "kein", "keine", "keinen", "sehr", "langsam", "langsame", "schnell", "etwas", "alles", "viel", "viele",
-    "mehr", "mehrere", "einige", "sich", "sein", "seine", "ihre", "dann", "wenn", "während", "als", "wie", "so", "auch", "nur", "noch",
-    "schon", "mach", "mache", "zeig", "zeige", "zeigt", "bitte", "schön", "schöne", "schöner", "schönes", "groß", "große", "großer",
-    "klein", "kleine", "kleiner", "alt", "alte", "alter", "neu", "neue", "lang", "kurz", "hoch", "hohe", "tief", "tiefe", "weit",
-    "weite", "warm", "warme", "kalt", "kalte", "hell", "helle", "dunkel", "dunkle", "ruhig", "ruhige", "wild", "sanft", "sanfte", "fern",
-    "nah", "oben", "unten", "links", "rechts", "mitte", "bild", "himmel", "film", "video", "kamera", "szene", "aufnahme", "blick",
-    "landschaft", "natur", "welt", "farbe", "farben", "bunt", "bunte", "hintergrund", "vordergrund", "ferne", "gegen", "ohne", "bis",
-    "eins", "zwei", "drei", "vier", "sekunden", "sekunde", "fliegt", "fliegen", "steht", "stehen", "liegt", "da", "dort", "hier", "wo",
-    "was", "wer", "dass", "aber", "denn", "doch", "immer", "wieder", "ganz", "herum", "entlang", "vorbei", "hinweg", "darüber"};
+    "der", "die", "das", "den", "dem", "des", "ein", "eine", "einen", "einem", "einer", "eines", "und",
+    "oder", "mit", "im", "in", "am", "an", "ans", "auf", "aus", "bei", "beim", "von", "vom", "zu", "zum",
+    "zur", "über", "übers", "unter", "vor", "hinter", "neben", "zwischen", "nach", "durch", "für", "um",
+    "ist", "sind", "war", "wird", "werden", "hat", "haben", "es", "er", "sie", "wir", "ihr", "ich", "du",
+    "man", "nicht", "kein", "keine", "keinen", "sehr", "langsam", "langsame", "schnell", "etwas", "alles",
+    "viel", "viele", "mehr", "mehrere", "einige", "sich", "sein", "seine", "ihre", "dann", "wenn", "während",
+    "als", "wie", "so", "auch", "nur", "noch", "schon", "mach", "mache", "zeig", "zeige", "zeigt", "bitte",
+    "schön", "schöne", "schöner", "schönes", "groß", "große", "großer", "klein", "kleine", "kleiner", "alt",
+    "alte", "alter", "neu", "neue", "lang", "kurz", "hoch", "hohe", "tief", "tiefe", "weit", "weite", "warm",
+    "warme", "kalt", "kalte", "hell", "helle", "dunkel", "dunkle", "ruhig", "ruhige", "wild", "sanft",
+    "sanfte", "fern", "nah", "oben", "unten", "links", "rechts", "mitte", "bild", "himmel", "film", "video",
+    "kamera", "szene", "aufnahme", "blick", "landschaft", "natur", "welt", "farbe", "farben", "bunt", "bunte",
+    "hintergrund", "vordergrund", "ferne", "gegen", "ohne", "bis", "eins", "zwei", "drei", "vier", "sekunden",
+    "sekunde", "fliegt", "fliegen", "steht", "stehen", "liegt", "da", "dort", "hier", "wo", "was", "wer",
+    "dass", "aber", "denn", "doch", "immer", "wieder", "ganz", "herum", "entlang", "vorbei", "hinweg",
+    "darüber"};
 
 enum { WORD = 64 };
 /* A word without its common inflection, folded: compared instead of the word. */
 static size_t stem_of(const char *w, size_t n)
 {
-    static const char *const endings[] = {"ing", "est", "en", "er", "es", "em", "ed", "ly", "nd", "e", "n", "s", "d", "y", "t"};
+    static const char *const endings[] = {"ing", "est", "en", "er", "es", "em", "ed", "ly",
+                                          "nd",  "e",   "n",  "s",  "d",  "y",  "t"};
     for (size_t i = 0; i < HM_COUNT(endings); i++) {
         const size_t k = strlen(endings[i]);
         if (n >= k + 4 && !memcmp(w + n - k, endings[i], k)) return n - k;
@@ -280,7 +299,8 @@ static bool same_word(const char *word, size_t n, const char *known)
     while (*known && m < WORD) m += fold(&known, k + m);
     if (m == n && !memcmp(word, k, n)) return true;
     const size_t a = stem_of(word, n), b = stem_of(k, m);
-    return a >= 4 && ((a == b && !memcmp(word, k, a)) || (a == m && !memcmp(word, k, a)) || (b == n && !memcmp(word, k, b)));
+    return a >= 4 && ((a == b && !memcmp(word, k, a)) || (a == m && !memcmp(word, k, a)) ||
+                      (b == n && !memcmp(word, k, b)));
 }
 
 typedef struct {

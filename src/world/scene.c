@@ -1,9 +1,10 @@
 /* scene.c - the facts of a skyscape: names, what goes with what, drawing and completing, mirror.
  * SPDX-License-Identifier: MIT
- * Time, weather, place and subject constrain each other pairwise (the tables below); colour, count, pace and camera
- * depend on the subject (and pace on the camera). A draw is over all sensible combinations of the first four, each
- * weighted by the product of its values' weights: half-way (in the logarithm) between none and those that iterative
- * proportional fitting to even shares gives. Each time has 6-13 %, weather 7-15 %, place 6-13 %, subject 4-11 %, none 21 %. */
+ * Time, weather, place and subject constrain each other pairwise (the tables below); colour, count, pace and
+ * camera depend on the subject (and pace on the camera). A draw is over all sensible combinations of the
+ * first four, each weighted by the product of its values' weights: half-way (in the logarithm) between none
+ * and those that iterative proportional fitting to even shares gives. Each time has 6-13 %, weather 7-15 %,
+ * place 6-13 %, subject 4-11 %, none 21 %. */
 #include "world/scene.h"
 #include <string.h>
 #include "base/rng.h"
@@ -37,7 +38,7 @@ static const uint16_t weather_at_place[HM_N_PLACES] = {
     [HM_PLACE_CALM_SEA] = BUT(B(HM_WEATHER_SNOW) | B(HM_WEATHER_STORM)),
     [HM_PLACE_STORMY_SEA] = BUT(B(HM_WEATHER_CLEAR) | B(HM_WEATHER_FOG) | B(HM_WEATHER_SNOW)),
     [HM_PLACE_MOUNTAINS] = BUT(B(HM_WEATHER_RAIN)), /* snowy peaks */
-    [HM_PLACE_HILLS] = BUT(B(HM_WEATHER_SNOW)),     /* green */
+    [HM_PLACE_HILLS] = BUT(B(HM_WEATHER_SNOW)), /* green */
     [HM_PLACE_FOREST] = ALL,
     [HM_PLACE_DUNES] = W_FAIR | B(HM_WEATHER_STORM),
     [HM_PLACE_SKYLINE] = ALL,
@@ -61,42 +62,50 @@ static const uint16_t time_at_place[HM_N_PLACES] = {
 static const struct {
     uint16_t time, weather, place;
     uint8_t max_count; /* 0: uncountable */
-    bool zero_count;   /* 0 is possible beside 1..max: "many" */
+    bool zero_count; /* 0 is possible beside 1..max: "many" */
     bool coloured, lapse, fly_over, sided;
 } need[HM_N_SUBJECTS] = {
     [HM_SUBJECT_NONE] = {ALL, ALL, ALL, 0, true, false, true, true, false},
-    [HM_SUBJECT_BALLOON] = {T_LIGHT, W_FAIR | B(HM_WEATHER_OVERCAST) | B(HM_WEATHER_FOG) | B(HM_WEATHER_RAINBOW),
+    [HM_SUBJECT_BALLOON] = {T_LIGHT,
+                            W_FAIR | B(HM_WEATHER_OVERCAST) | B(HM_WEATHER_FOG) | B(HM_WEATHER_RAINBOW),
                             BUT(B(HM_PLACE_STORMY_SEA)), 4, false, true, true, true, true},
     [HM_SUBJECT_BOAT] = {ALL, BUT(B(HM_WEATHER_SNOW)), P_SHORE, 4, false, true, true, false, true},
     [HM_SUBJECT_LIGHTHOUSE] = {ALL, ALL, P_SHORE, 1, false, true, true, false, true},
     [HM_SUBJECT_BIRDS] = {T_LIGHT, BUT(B(HM_WEATHER_STORM)), ALL, 0, true, false, false, true, true},
     [HM_SUBJECT_KITE] = {T_DAY, W_FAIR | B(HM_WEATHER_OVERCAST) | B(HM_WEATHER_RAINBOW),
-                         B(HM_PLACE_BEACH) | B(HM_PLACE_HILLS) | B(HM_PLACE_DUNES), 3, false, true, false, false, true},
-    [HM_SUBJECT_AEROPLANE] = {T_LIGHT, W_FAIR | B(HM_WEATHER_RAINBOW), BUT(B(HM_PLACE_STORMY_SEA)), 1, false, false,
-                              true, true, true},
+                         B(HM_PLACE_BEACH) | B(HM_PLACE_HILLS) | B(HM_PLACE_DUNES), 3, false, true, false,
+                         false, true},
+    [HM_SUBJECT_AEROPLANE] = {T_LIGHT, W_FAIR | B(HM_WEATHER_RAINBOW), BUT(B(HM_PLACE_STORMY_SEA)), 1, false,
+                              false, true, true, true},
     [HM_SUBJECT_LANTERNS] = {T_DARK, W_FAIR | B(HM_WEATHER_FOG) | B(HM_WEATHER_SNOW),
-                             BUT(B(HM_PLACE_STORMY_SEA) | B(HM_PLACE_ABOVE_CLOUDS)), 4, true, true, true, false, true},
-    [HM_SUBJECT_SHOOTING_STARS] = {T_DARK | B(HM_TIME_AURORA), W_OPEN, BUT(B(HM_PLACE_STORMY_SEA)), 0, true, false,
-                                   false, true, false},
+                             BUT(B(HM_PLACE_STORMY_SEA) | B(HM_PLACE_ABOVE_CLOUDS)), 4, true, true, true,
+                             false, true},
+    [HM_SUBJECT_SHOOTING_STARS] = {T_DARK | B(HM_TIME_AURORA), W_OPEN, BUT(B(HM_PLACE_STORMY_SEA)), 0, true,
+                                   false, false, true, false},
     [HM_SUBJECT_FIREWORKS] = {T_DARK, W_FAIR | B(HM_WEATHER_SNOW),
-                              B(HM_PLACE_CALM_SEA) | B(HM_PLACE_MOUNTAINS) | B(HM_PLACE_HILLS) | B(HM_PLACE_SKYLINE) |
-                                  B(HM_PLACE_LAKE) | B(HM_PLACE_BEACH), 0, true, true, false, false, true},
-    [HM_SUBJECT_WINDMILL] = {BUT(B(HM_TIME_AURORA)), ALL, B(HM_PLACE_HILLS) | B(HM_PLACE_LAKE) | B(HM_PLACE_BEACH), 1,
-                             false, true, true, false, true},
-    [HM_SUBJECT_MOONRISE] = {B(HM_TIME_DUSK) | B(HM_TIME_MOONLIT), W_FAIR, ALL, 0, true, false, true, true, true}};
+                              B(HM_PLACE_CALM_SEA) | B(HM_PLACE_MOUNTAINS) | B(HM_PLACE_HILLS) |
+                                  B(HM_PLACE_SKYLINE) | B(HM_PLACE_LAKE) | B(HM_PLACE_BEACH),
+                              0, true, true, false, false, true},
+    [HM_SUBJECT_WINDMILL] = {BUT(B(HM_TIME_AURORA)), ALL,
+                             B(HM_PLACE_HILLS) | B(HM_PLACE_LAKE) | B(HM_PLACE_BEACH), 1, false, true, true,
+                             false, true},
+    [HM_SUBJECT_MOONRISE] = {B(HM_TIME_DUSK) | B(HM_TIME_MOONLIT), W_FAIR, ALL, 0, true, false, true, true,
+                             true}};
 
 /* Weights of the four main facts (see the top of the file). */
 static const uint16_t w_time[HM_N_TIMES] = {84, 139, 74, 139, 122, 57, 64, 423, 1000};
 static const uint16_t w_weather[HM_N_WEATHERS] = {150, 140, 183, 862, 543, 1000, 730, 800, 240};
 static const uint16_t w_place[HM_N_PLACES] = {440, 665, 481, 375, 521, 861, 492, 320, 326, 1000};
-static const uint16_t w_subject[HM_N_SUBJECTS] = {127, 149, 141, 138, 107, 488, 265, 306, 158, 459, 199, 1000};
+static const uint16_t w_subject[HM_N_SUBJECTS] = {127, 149, 141, 138, 107, 488,
+                                                  265, 306, 158, 459, 199, 1000};
 static const uint16_t w_camera[HM_N_CAMERAS] = {25, 11, 11, 10, 10, 12, 12, 14};
 static const uint16_t w_count[5] = {45, 38, 26, 22, 22};
 
 /* What it costs to change a fixed fact, where fixed facts contradict each other. */
-static const uint8_t change_cost[HM_N_FACTS] = {[HM_FACT_TIME] = 50, [HM_FACT_WEATHER] = 40, [HM_FACT_PLACE] = 60,
-    [HM_FACT_SUBJECT] = 70, [HM_FACT_COLOUR] = 12, [HM_FACT_COUNT] = 11, [HM_FACT_CAMERA] = 16, [HM_FACT_PACE] = 14,
-    [HM_FACT_SIDE] = 3};
+static const uint8_t change_cost[HM_N_FACTS] = {
+    [HM_FACT_TIME] = 50,    [HM_FACT_WEATHER] = 40, [HM_FACT_PLACE] = 60,
+    [HM_FACT_SUBJECT] = 70, [HM_FACT_COLOUR] = 12,  [HM_FACT_COUNT] = 11,
+    [HM_FACT_CAMERA] = 16,  [HM_FACT_PACE] = 14,    [HM_FACT_SIDE] = 3};
 
 /* ---- which values go together ---- */
 
@@ -173,7 +182,8 @@ static unsigned lost(const wish *w, hm_fact f, bool fits)
 static unsigned cost_of_subject(const wish *w, unsigned subject)
 {
     const uint8_t *f = w->fact;
-    unsigned c = cost_of(w, HM_FACT_SUBJECT, subject) + lost(w, HM_FACT_COLOUR, colour_fits(subject, f[HM_FACT_COLOUR])) +
+    unsigned c = cost_of(w, HM_FACT_SUBJECT, subject) +
+                 lost(w, HM_FACT_COLOUR, colour_fits(subject, f[HM_FACT_COLOUR])) +
                  lost(w, HM_FACT_COUNT, count_fits(subject, f[HM_FACT_COUNT])) +
                  lost(w, HM_FACT_SIDE, side_fits(subject, f[HM_FACT_SIDE])) +
                  lost(w, HM_FACT_CAMERA, camera_fits(subject, f[HM_FACT_CAMERA]));
@@ -200,7 +210,8 @@ static void draw_main(hm_scene *s, const wish *w, hm_rng *r)
                     for (unsigned k = 0; k < HM_N_WEATHERS; k++) {
                         const unsigned c = ct + cost_of(w, HM_FACT_WEATHER, k);
                         if (c > best || !main_facts_fit(t, k, p, u)) continue;
-                        const uint64_t weight = (uint64_t)w_time[t] * w_weather[k] * w_place[p] * w_subject[u];
+                        const uint64_t weight =
+                            (uint64_t)w_time[t] * w_weather[k] * w_place[p] * w_subject[u];
                         if (!pass) {
                             sum = c < best ? weight : sum + weight;
                             best = c;
@@ -221,7 +232,8 @@ static void draw_main(hm_scene *s, const wish *w, hm_rng *r)
 /* One of the other facts: the wish if it fits, else drawn among what fits. */
 static unsigned draw_one(const wish *w, hm_fact f, unsigned ok, const uint16_t *weights, hm_rng *r)
 {
-    const unsigned v = pick(r, weights, (unsigned)hm_fact_size(f), ok); /* always drawn: the rest stays the same */
+    const unsigned v =
+        pick(r, weights, (unsigned)hm_fact_size(f), ok); /* always drawn: the rest stays the same */
     return (w->fixed >> f & 1) && (ok >> w->fact[f] & 1) ? w->fact[f] : v;
 }
 
@@ -232,10 +244,12 @@ static void draw_rest(hm_scene *s, const wish *w, hm_rng *r)
     unsigned counts = need[u].zero_count ? 1u : 0u, cameras = ALL, paces = B(HM_PACE_REAL);
     for (unsigned c = 1; c <= need[u].max_count; c++) counts |= B(c);
     if (!need[u].fly_over) cameras &= ~B(HM_CAMERA_FLY_OVER);
-    const bool want_lapse = (w->fixed >> HM_FACT_PACE & 1) && w->fact[HM_FACT_PACE] == HM_PACE_LAPSE && need[u].lapse;
+    const bool want_lapse =
+        (w->fixed >> HM_FACT_PACE & 1) && w->fact[HM_FACT_PACE] == HM_PACE_LAPSE && need[u].lapse;
     if (want_lapse && !((w->fixed >> HM_FACT_CAMERA & 1) && w->fact[HM_FACT_CAMERA] == HM_CAMERA_FLY_OVER))
         cameras &= ~B(HM_CAMERA_FLY_OVER);
-    s->fact[HM_FACT_COLOUR] = (uint8_t)draw_one(w, HM_FACT_COLOUR, need[u].coloured ? ALL & ~1u : 1u, NULL, r);
+    s->fact[HM_FACT_COLOUR] =
+        (uint8_t)draw_one(w, HM_FACT_COLOUR, need[u].coloured ? ALL & ~1u : 1u, NULL, r);
     s->fact[HM_FACT_COUNT] = (uint8_t)draw_one(w, HM_FACT_COUNT, counts, w_count, r);
     s->fact[HM_FACT_CAMERA] = (uint8_t)draw_one(w, HM_FACT_CAMERA, cameras, w_camera, r);
     if (pace_fits(u, s->fact[HM_FACT_CAMERA], HM_PACE_LAPSE)) paces |= B(HM_PACE_LAPSE);

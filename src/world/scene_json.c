@@ -1,23 +1,25 @@
 /* scene_json.c - names of facts and their values, scenes as JSON and back.   SPDX-License-Identifier: MIT
- * One flat object of known keys with unescaped strings, numbers and booleans: a reader of 80 lines, so that this layer
- * needs libc only. */
+ * One flat object of known keys with unescaped strings, numbers and booleans: a reader of 80 lines, so that
+ * this layer needs libc only. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include "world/scene.h"
 
-static const char *const times[] = {"dawn", "sunrise", "noon", "golden_hour", "sunset", "dusk", "moonlit_night",
-                                    "starry_night", "aurora"};
-static const char *const weathers[] = {"clear", "scattered_clouds", "cumulus", "overcast", "fog", "rain", "snow",
-                                       "thunderstorm", "rainbow"};
-static const char *const places[] = {"calm_sea", "stormy_sea", "mountains", "hills", "forest", "dunes", "skyline",
-                                     "lake", "beach", "above_clouds"};
-static const char *const subjects[] = {"none", "balloon", "boat", "lighthouse", "birds", "kite", "aeroplane", "lanterns",
-                                       "shooting_stars", "fireworks", "windmill", "moonrise"};
-static const char *const colours[] = {"none", "red", "orange", "yellow", "green", "blue", "purple", "white", "pink"};
+static const char *const times[] = {"dawn", "sunrise",       "noon",         "golden_hour", "sunset",
+                                    "dusk", "moonlit_night", "starry_night", "aurora"};
+static const char *const weathers[] = {"clear", "scattered_clouds", "cumulus", "overcast", "fog", "rain",
+                                       "snow",  "thunderstorm",     "rainbow"};
+static const char *const places[] = {"calm_sea", "stormy_sea", "mountains", "hills", "forest",
+                                     "dunes",    "skyline",    "lake",      "beach", "above_clouds"};
+static const char *const subjects[] = {"none",           "balloon",   "boat",      "lighthouse",
+                                       "birds",          "kite",      "aeroplane", "lanterns",
+                                       "shooting_stars", "fireworks", "windmill",  "moonrise"};
+static const char *const colours[] = {"none", "red",    "orange", "yellow", "green",
+                                      "blue", "purple", "white",  "pink"};
 static const char *const counts[] = {"0", "1", "2", "3", "4"};
-static const char *const cameras[] = {"still", "pan_left", "pan_right", "tilt_up", "tilt_down", "push_in", "pull_out",
-                                      "fly_over"};
+static const char *const cameras[] = {"still",     "pan_left", "pan_right", "tilt_up",
+                                      "tilt_down", "push_in",  "pull_out",  "fly_over"};
 static const char *const paces[] = {"real_time", "time_lapse"};
 static const char *const sides[] = {"left", "centre", "right"};
 
@@ -34,14 +36,18 @@ static const struct {
                        [HM_FACT_CAMERA] = {"camera", cameras, HM_N_CAMERAS},
                        [HM_FACT_PACE] = {"pace", paces, HM_N_PACES},
                        [HM_FACT_SIDE] = {"side", sides, HM_N_SIDES}};
-_Static_assert(HM_COUNT(times) == HM_N_TIMES && HM_COUNT(weathers) == HM_N_WEATHERS && HM_COUNT(places) == HM_N_PLACES &&
-                   HM_COUNT(subjects) == HM_N_SUBJECTS && HM_COUNT(colours) == HM_N_COLOURS &&
-                   HM_COUNT(cameras) == HM_N_CAMERAS && HM_COUNT(paces) == HM_N_PACES && HM_COUNT(sides) == HM_N_SIDES,
+_Static_assert(HM_COUNT(times) == HM_N_TIMES && HM_COUNT(weathers) == HM_N_WEATHERS &&
+                   HM_COUNT(places) == HM_N_PLACES && HM_COUNT(subjects) == HM_N_SUBJECTS &&
+                   HM_COUNT(colours) == HM_N_COLOURS && HM_COUNT(cameras) == HM_N_CAMERAS &&
+                   HM_COUNT(paces) == HM_N_PACES && HM_COUNT(sides) == HM_N_SIDES,
                "a name for every value");
 
 int hm_fact_size(hm_fact f) { return facts[f].n; }
 const char *hm_fact_name(hm_fact f) { return facts[f].name; }
-const char *hm_fact_value_name(hm_fact f, int v) { return v >= 0 && v < facts[f].n ? facts[f].values[v] : "?"; }
+const char *hm_fact_value_name(hm_fact f, int v)
+{
+    return v >= 0 && v < facts[f].n ? facts[f].values[v] : "?";
+}
 
 size_t hm_scene_json(const hm_scene *s, char *buf, size_t cap)
 {
@@ -75,7 +81,8 @@ static bool take_word(const char **p, bool quoted, char word[32])
     size_t n = 0;
     if (quoted && !take(p, '"')) return false;
     *p = skip_space(*p);
-    while (n < 31 && ((**p >= 'a' && **p <= 'z') || (**p >= '0' && **p <= '9') || **p == '_')) word[n++] = *(*p)++;
+    while (n < 31 && ((**p >= 'a' && **p <= 'z') || (**p >= '0' && **p <= '9') || **p == '_'))
+        word[n++] = *(*p)++;
     word[n] = 0;
     if (quoted && *(*p)++ != '"') return false;
     return n > 0 && n < 31;
@@ -85,7 +92,8 @@ static bool seed_from(const char *word, uint64_t *seed)
     *seed = 0;
     for (const char *c = word; *c; c++) {
         uint64_t v;
-        if (*c < '0' || *c > '9' || !hm_mul(*seed, 10, &v) || !hm_add(v, (uint64_t)(*c - '0'), seed)) return false;
+        if (*c < '0' || *c > '9' || !hm_mul(*seed, 10, &v) || !hm_add(v, (uint64_t)(*c - '0'), seed))
+            return false;
     }
     return true;
 }
@@ -127,13 +135,16 @@ himmel_status hm_scene_parse(hm_scene *s, const char *json, himmel_error *err)
         if (seen >> k & 1) return hm_fail(err, HIMMEL_EFORMAT, "the scene says \"%s\" twice", key);
         if (!take_word(&p, k < HM_N_FACTS && k != HM_FACT_COUNT, word))
             return hm_fail(err, HIMMEL_EFORMAT, "the scene's \"%s\" cannot be read", key);
-        if (!set_key(&got, k, word)) return hm_fail(err, HIMMEL_EFORMAT, "\"%s\" cannot be %s in a scene", key, word);
+        if (!set_key(&got, k, word))
+            return hm_fail(err, HIMMEL_EFORMAT, "\"%s\" cannot be %s in a scene", key, word);
         seen |= 1u << k;
     } while (take(&p, ','));
-    if (!take(&p, '}') || *skip_space(p)) return hm_fail(err, HIMMEL_EFORMAT, "the scene's JSON does not end well");
+    if (!take(&p, '}') || *skip_space(p))
+        return hm_fail(err, HIMMEL_EFORMAT, "the scene's JSON does not end well");
     for (int k = 0; k < KEY_MIRRORED; k++) /* mirrored may be left out: false */
         if (!(seen >> k & 1))
-            return hm_fail(err, HIMMEL_EFORMAT, "the scene lacks \"%s\"", k == KEY_SEED ? "seed" : facts[k].name);
+            return hm_fail(err, HIMMEL_EFORMAT, "the scene lacks \"%s\"",
+                           k == KEY_SEED ? "seed" : facts[k].name);
     if (!hm_scene_valid(&got)) return hm_fail(err, HIMMEL_EFORMAT, "the scene's facts contradict each other");
     *s = got;
     return HIMMEL_OK;

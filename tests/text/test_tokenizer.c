@@ -1,4 +1,5 @@
-/* test_tokenizer.c - parity with SentencePiece on golden cases; broken models.   SPDX-License-Identifier: MIT */
+/* test_tokenizer.c - parity with SentencePiece on golden cases; broken models.   SPDX-License-Identifier: MIT
+ */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,11 +37,13 @@ static void test_cases(const char *model, const char *cases, int expected)
     static int32_t ids[MAX_IDS];
     int n = 0;
     while (t && f && fgets(line, sizeof line, f)) {
-        json_t *c = json_loads(line, JSON_ALLOW_NUL, NULL), *text = json_object_get(c, "text"), *want = json_object_get(c, "ids_spm");
+        json_t *c = json_loads(line, JSON_ALLOW_NUL, NULL), *text = json_object_get(c, "text"),
+               *want = json_object_get(c, "ids_spm");
         const size_t k = hm_tok_encode(t, json_string_value(text), json_string_length(text), ids, MAX_IDS);
         bool same = want && k == json_array_size(want);
         for (size_t i = 0; same && i < k; i++) same = ids[i] == json_integer_value(json_array_get(want, i));
-        CHECK(same, "%s case %d (%s): \"%s\"", cases, n, json_string_value(json_object_get(c, "note")), json_string_value(text));
+        CHECK(same, "%s case %d (%s): \"%s\"", cases, n, json_string_value(json_object_get(c, "note")),
+              json_string_value(text));
         json_decref(c);
         n++;
     }
@@ -62,7 +65,8 @@ static void test_padded(void)
         char text[8192];
         hm_str s = {text, sizeof text, 0};
         hm_str_addf(&s, "%s", json_string_value(json_object_get(c, "text")));
-        while (s.len && text[s.len - 1] == ' ') text[--s.len] = 0; /* Wan strips; HF's tokens for a last space differ */
+        while (s.len && text[s.len - 1] == ' ')
+            text[--s.len] = 0; /* Wan strips; HF's tokens for a last space differ */
         hm_tok_encode_padded(t, text, ids, mask, len);
         int sum = 0;
         bool same = json_array_size(want) == len;
@@ -83,8 +87,8 @@ static void test_api(void)
 {
     hm_tokenizer *t = open_model("tok.spiece.model");
     if (!t) return;
-    CHECK(hm_tok_size(t) == 800 && hm_tok_eos(t) == 1 && hm_tok_unk(t) == 3, "%d %d %d", hm_tok_size(t), hm_tok_eos(t),
-          hm_tok_unk(t));
+    CHECK(hm_tok_size(t) == 800 && hm_tok_eos(t) == 1 && hm_tok_unk(t) == 3, "%d %d %d", hm_tok_size(t),
+          hm_tok_eos(t), hm_tok_unk(t));
     size_t len = 0;
     CHECK(!strncmp(hm_tok_piece(t, 1, &len), "</s>", 4) && len == 4, "eos");
     CHECK(!hm_tok_piece(t, -1, &len) && !hm_tok_piece(t, 800, &len), "no such piece");
@@ -113,7 +117,8 @@ static void test_broken(void)
         const size_t len = i < 100 ? m.len * (size_t)i / 100 : m.len;
         memcpy(copy, m.data, m.len);
         if (i >= 100)
-            for (int k = 0; k < 1 + i % 7; k++) copy[hm_rng_below(&r, i % 2 ? 20000 : (uint32_t)m.len)] = (uint8_t)hm_rng_u32(&r);
+            for (int k = 0; k < 1 + i % 7; k++)
+                copy[hm_rng_below(&r, i % 2 ? 20000 : (uint32_t)m.len)] = (uint8_t)hm_rng_u32(&r);
         hm_tokenizer *t = NULL;
         *err.message = 0;
         const himmel_status rc = hm_tok_parse(&t, copy, len, "spoiled.model", &err);

@@ -70,25 +70,33 @@ int main(void)
     CHECK(hm_tok_eos(t) == HM_TOK_EOS && hm_tok_unk(t) == HM_TOK_UNK, "ids of control pieces");
     test_text(t, n);
     same_ids(t, "Two RED balloons", " two  red balloons ");
-    same_ids(t, "\xC3\x9C" "BER DEN H\xC3\x9CGELN", "\xC3\xBC" "ber\tden h\xC3\xBCgeln\n");
+    same_ids(t,
+             "\xC3\x9C"
+             "BER DEN H\xC3\x9CGELN",
+             "\xC3\xBC"
+             "ber\tden h\xC3\xBCgeln\n");
     int32_t ids[8], mask[8];
-    CHECK(hm_tok_encode(t, "xyz \xF0\x9F\x98\x80\xF0\x9F\x98\x80", 12, ids, 8) <= 8 && hm_tok_encode(t, "\xF0\x9F\x98\x80", 4, ids, 8) == 2 &&
-              ids[1] == HM_TOK_UNK, "unknown characters");
+    CHECK(hm_tok_encode(t, "xyz \xF0\x9F\x98\x80\xF0\x9F\x98\x80", 12, ids, 8) <= 8 &&
+              hm_tok_encode(t, "\xF0\x9F\x98\x80", 4, ids, 8) == 2 && ids[1] == HM_TOK_UNK,
+          "unknown characters");
     hm_tok_encode_padded(t, "a red balloon over the sea at sunset with scattered clouds", ids, mask, 8);
     CHECK(ids[7] == HM_TOK_EOS && mask[7] == 1, "cut, but ended");
     hm_tok_encode_padded(t, "sunset", ids, mask, 8);
-    CHECK(ids[0] > 2 && ids[1] == HM_TOK_EOS && ids[2] == HM_TOK_PAD && mask[1] == 1 && mask[2] == 0, "padded");
+    CHECK(ids[0] > 2 && ids[1] == HM_TOK_EOS && ids[2] == HM_TOK_PAD && mask[1] == 1 && mask[2] == 0,
+          "padded");
 
     CHECK(!hm_tok_train(&again, lines, n * REPEAT, 2000, &err), "%s", err.message);
     uint8_t *a = NULL, *b = NULL;
     size_t an = 0, bn = 0;
-    CHECK(!hm_tok_format(t, &a, &an, &err) && !hm_tok_format(again, &b, &bn, &err) && an == bn && !memcmp(a, b, an),
+    CHECK(!hm_tok_format(t, &a, &an, &err) && !hm_tok_format(again, &b, &bn, &err) && an == bn &&
+              !memcmp(a, b, an),
           "the same text gives the same bytes");
     CHECK(!hm_tok_parse(&back, a, an, "round trip", &err), "%s", err.message);
     for (size_t i = 0; back && i < n; i++) {
         int32_t x[256], y[256];
         const size_t k = hm_tok_encode(t, text[i], strlen(text[i]), x, 256);
-        CHECK(hm_tok_encode(back, text[i], strlen(text[i]), y, 256) == k && !memcmp(x, y, k * sizeof *x), "line %zu", i);
+        CHECK(hm_tok_encode(back, text[i], strlen(text[i]), y, 256) == k && !memcmp(x, y, k * sizeof *x),
+              "line %zu", i);
     }
     hm_tokenizer *bad = NULL;
     const char *nothing[] = {"", "  "};

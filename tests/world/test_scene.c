@@ -1,4 +1,5 @@
-/* test_scene.c - scenes: sensible, broad, completed, mirrored, in JSON and back.   SPDX-License-Identifier: MIT */
+/* test_scene.c - scenes: sensible, broad, completed, mirrored, in JSON and back.   SPDX-License-Identifier:
+ * MIT */
 #include <string.h>
 #include "base/rng.h"
 #include "check.h"
@@ -57,15 +58,18 @@ static void test_complete(void)
         lied += kept != same;
         invalid += !hm_scene_valid(&c);
     }
-    CHECK(!kept_wrong && !not_kept, "facts of a sensible scene stay: %d changed, %d said so", kept_wrong, not_kept);
+    CHECK(!kept_wrong && !not_kept, "facts of a sensible scene stay: %d changed, %d said so", kept_wrong,
+          not_kept);
     CHECK(!invalid && !lied, "%d not sensible, %d wrong answers", invalid, lied);
-    hm_scene s = {.fact = {[HM_FACT_PLACE] = HM_PLACE_DUNES, [HM_FACT_SUBJECT] = HM_SUBJECT_BOAT,
+    hm_scene s = {.fact = {[HM_FACT_PLACE] = HM_PLACE_DUNES,
+                           [HM_FACT_SUBJECT] = HM_SUBJECT_BOAT,
                            [HM_FACT_COLOUR] = HM_COLOUR_RED}};
     CHECK(!hm_scene_complete(&s, 1u << HM_FACT_PLACE | 1u << HM_FACT_SUBJECT | 1u << HM_FACT_COLOUR, 3) &&
               s.fact[HM_FACT_SUBJECT] == HM_SUBJECT_BOAT && s.fact[HM_FACT_COLOUR] == HM_COLOUR_RED,
           "a boat in the dunes keeps boat and colour, the place changes");
     s.fact[HM_FACT_TIME] = 200;
-    CHECK(!hm_scene_complete(&s, 1u << HM_FACT_TIME, 3) && hm_scene_valid(&s), "an impossible value is replaced");
+    CHECK(!hm_scene_complete(&s, 1u << HM_FACT_TIME, 3) && hm_scene_valid(&s),
+          "an impossible value is replaced");
 }
 
 static void test_mirror(void)
@@ -96,12 +100,14 @@ static void test_json(void)
         const size_t n = hm_scene_json(&s, buf, sizeof buf);
         CHECK(n < sizeof buf && n == strlen(buf), "length");
         CHECK(!hm_scene_parse(&back, buf, &err), "%s", err.message);
-        CHECK(back.seed == s.seed && back.mirrored == s.mirrored && !memcmp(back.fact, s.fact, sizeof s.fact), "%s", buf);
+        CHECK(back.seed == s.seed && back.mirrored == s.mirrored && !memcmp(back.fact, s.fact, sizeof s.fact),
+              "%s", buf);
     }
     char small[10];
     hm_scene s;
     hm_scene_random(&s, 1);
-    CHECK(hm_scene_json(&s, small, sizeof small) > sizeof small && strlen(small) == 9, "cut short, but ended");
+    CHECK(hm_scene_json(&s, small, sizeof small) > sizeof small && strlen(small) == 9,
+          "cut short, but ended");
     hm_scene_json(&s, buf, sizeof buf);
     for (size_t i = 0, n = strlen(buf); i < n; i++) { /* every truncation is refused */
         char cut[512];
@@ -109,10 +115,21 @@ static void test_json(void)
         cut[i] = 0;
         CHECK(hm_scene_parse(&s, cut, &err) == HIMMEL_EFORMAT && *err.message, "%s", cut);
     }
-    static const char *const bad[] = {"", "[]", "{}", "{\"seed\":1}", "{\"cat\":1}", "{\"seed\":99999999999999999999}",
-        "{\"seed\":-1}", "{\"seed\":1,\"seed\":1}", "{\"time\":\"midnight\"}", "{\"time\":dusk}", "{\"count\":9}",
+    static const char *const bad[] = {
+        "",
+        "[]",
+        "{}",
+        "{\"seed\":1}",
+        "{\"cat\":1}",
+        "{\"seed\":99999999999999999999}",
+        "{\"seed\":-1}",
+        "{\"seed\":1,\"seed\":1}",
+        "{\"time\":\"midnight\"}",
+        "{\"time\":dusk}",
+        "{\"count\":9}",
         "{\"time\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"}",
-        "{\"seed\":1,\"time\":\"starry_night\",\"weather\":\"rainbow\",\"place\":\"lake\",\"subject\":\"none\",\"colour\":"
+        "{\"seed\":1,\"time\":\"starry_night\",\"weather\":\"rainbow\",\"place\":\"lake\",\"subject\":"
+        "\"none\",\"colour\":"
         "\"none\",\"count\":0,\"camera\":\"still\",\"pace\":\"real_time\",\"side\":\"centre\"}"};
     for (size_t i = 0; i < HM_COUNT(bad); i++)
         CHECK(hm_scene_parse(&s, bad[i], &err) == HIMMEL_EFORMAT && *err.message, "%s", bad[i]);
