@@ -167,13 +167,13 @@ HM_FAST static void meteor(const hm_frame *f, const hm_seg *s, int j)
     const float mu = (hm_hashf(h) - 0.5f) * 0.7f * f->W, mv = 0.14f + 0.20f * hm_hashg(h), go = (x - 0.5f) * 0.34f;
     const float ca = 1.0f - 0.5f * a * a, hu = mu + dir * go * ca, hv = mv + go * a;
     if (outside(s, hu, hv, len * 1.2f, len * 0.8f, 0.08f)) return;
-    const float fade = hm_step(0.0f, 0.22f, x) * (1.0f - hm_step(0.62f, 1.0f, x)), w0 = 0.0085f + 0.5f * s->px * s->px / 0.0085f;
+    const float fade = hm_step(0.0f, 0.22f, x) * (1.0f - hm_step(0.62f, 1.0f, x)), w0 = 0.0095f, p6 = s->px * s->px / 6.0f, h2 = 0.00022f;
 #pragma omp simd
     for (int i = 0; i < s->n; i++) {
         const float dx = (s->u[i] - hu) * dir, dy = s->v[i] - hv;
-        const float along = -(dx * ca + dy * a), off = dy * ca - dx * a, q = hm_sat(along / len), w = w0 * (1.0f - 0.75f * q);
-        const float in = hm_step(-0.010f, 0.004f, along) * (1.0f - q) * (1.0f - q), k1 = hm_expneg(-off * off / (w * w));
-        const float head = hm_expneg(-(along * along + off * off) / (0.0001f + 2.0f * s->px * s->px));
+        const float along = -(dx * ca + dy * a), off = dy * ca - dx * a, q = hm_sat(along / len), w = w0 * (1.0f - 0.65f * q), w2 = w * w + p6;
+        const float in = hm_step(-0.010f, 0.004f, along) * (1.0f - q) * (1.0f - q), k1 = hm_expneg(-off * off / w2) * w / hm_sqrt(w2);
+        const float head = hm_expneg(-(along * along + off * off) / (h2 + p6)) * h2 / (h2 + p6);
         hm_screen(s, i, hm_rgb(0.92f, 0.96f, 1.0f), fade * hm_sat(k1 * in + head));
     }
 }
@@ -194,7 +194,7 @@ HM_FAST static void burst(const hm_frame *f, const hm_seg *s, int j)
         const float ru = bu, rv = bv + (-x) * (-x) * 1.3f + 0.0f;
         if (outside(s, ru, rv, 0.03f, 0.03f, 0.16f)) return;
         for (int i = 0; i < s->n; i++) {
-            const float dx = (s->u[i] - ru) / (0.006f + 0.4f * s->px), dy = s->v[i] - rv, q = hm_sat(1.0f - dy / 0.13f);
+            const float dx = (s->u[i] - ru) / 0.0085f, dy = s->v[i] - rv, q = hm_sat(1.0f - dy / 0.13f);
             hm_screen(s, i, hot, hm_expneg(-dx * dx) * (dy > 0.0f ? q * q : hm_expneg(dy * 120.0f)) * 0.8f);
         }
         return;
@@ -202,7 +202,7 @@ HM_FAST static void burst(const hm_frame *f, const hm_seg *s, int j)
     const float y = x / (period - 0.45f), out = 1.0f - (1.0f - y) * (1.0f - y) * (1.0f - y), rad = size * out, sink = 0.05f * y * y;
     if (outside(s, bu, bv + sink, size * 1.5f, size * 1.5f, size * 1.5f)) return;
     const float fade = hm_step(0.0f, 0.06f, y) * (1.0f - hm_step(0.45f, 1.0f, y)), inner = rad * hm_step(0.05f, 0.9f, y) * 0.72f;
-    const float w = 0.0068f + 0.35f * s->px;
+    const float w = 0.0085f, w2 = w * w + s->px * s->px / 6.0f, wk = w / hm_sqrt(w2);
     for (int i = 0; i < s->n; i++) {
         const float dx = s->u[i] - bu, dy = s->v[i] - bv - sink, r = hm_sqrt(dx * dx + dy * dy);
         const float glow = 1.0f / (1.0f + (r * r) / (size * size * 0.16f));
@@ -213,7 +213,7 @@ HM_FAST static void burst(const hm_frame *f, const hm_seg *s, int j)
             const float a = atan2f(dy, dx) * 0.15915494f * n + 0.31f * (float)(h & 7u), e = a - (float)hm_ifloor(a + 0.5f);
             const float off = e * 6.2831853f / n * r, o = rad * rr, in = inner * rr;
             const float along = hm_step(in - 0.01f, in + 0.6f * (o - in) + 0.01f, r) * (1.0f - hm_step(o, o + 0.014f, r));
-            const float k1 = hm_expneg(-off * off / (w * w));
+            const float k1 = hm_expneg(-off * off / w2) * wk;
             hm_over(s, i, hm_mixc(tint, hot, hm_sat(1.2f - 1.6f * y)), hm_sat(k1 * along * fade * 1.2f));
         }
     }

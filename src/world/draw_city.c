@@ -29,22 +29,25 @@ HM_FAST static void towers(const hm_frame *f, const hm_seg *s, quarter q, uint32
         const float slow = 0.5f + 0.5f * hm_noise1(((float)k + 0.5f) * 0.31f, seed + 1u), r = hm_hashf(b);
         const float tall = q.low + (q.high - q.low) * (0.30f * r + 0.70f * slow * (0.55f + 0.45f * r));
         const float half = (0.40f + 0.09f * hm_hashg(b)) * q.cell, x = lu - ((float)k + 0.5f) * q.cell;
-        const float step = hm_hashg(b * 3u) < 0.45f ? 0.62f : 1.0f, roof = tall * (fabsf(x) > half * step * 0.9f ? 0.82f : 1.0f);
-        const float cov = hm_cov(half - fabsf(x), px) * hm_cov(roof - h, px);
+        const bool plain = hm_hashg(b * 3u) > 0.45f;
+        const float sh = plain ? tall : 0.80f * tall, wn = plain ? half : 0.58f * half, ax0 = fabsf(x); /* shoulders, narrow top */
+        const float wide = hm_cov(half - ax0, px) * hm_cov(sh - h, px), thin = hm_cov(wn - ax0, px) * hm_cov(tall - h, px);
+        const float cov = wide > thin ? wide : thin;
+        const float wide2 = hm_cov(half - 0.008f - ax0, px) * hm_cov(sh - 0.010f - h, px);
+        const float thin2 = hm_cov(wn - 0.008f - ax0, px) * hm_cov(tall - 0.010f - h, px);
         const float mast = hm_cov(0.0045f - fabsf(x), px) * hm_cov(tall * 1.16f - h, px) * (hm_hashf(b * 5u) < 0.25f ? 1.0f : 0.0f);
         hm_rgbf wall = hm_scalec(q.wall, 0.85f + 0.3f * hm_hashf(b * 7u));
         hm_rgbf col = hm_lightc(p, wall, hm_sat(0.45f + 0.38f * side * x / half));
         const float ax = x / wx + 0.5f, ay = h / wy;
         const uint32_t win = hm_hash2(hm_ifloor(ax) + 57 * k, hm_ifloor(ay), seed + 9u);
         const float lit = hm_hashf(win) < on_level ? 1.0f : 0.0f;
-        const float edge = (fabsf(x) < half - 0.008f ? 1.0f : 0.0f) * (h < roof - 0.010f ? 1.0f : 0.0f);
-        const float pane = slot(ax, px / wx, 0.20f, 0.80f) * slot(ay, px / wy, 0.20f, 0.76f) * edge;
+        const float pane = slot(ax, px / wx, 0.20f, 0.80f) * slot(ay, px / wy, 0.20f, 0.76f) * (wide2 > thin2 ? wide2 : thin2);
         hm_rgbf lamp = hm_mixc(hm_rgb(1.0f, 0.84f, 0.48f), hm_rgb(0.92f, 0.93f, 0.90f), hm_hashg(win) * hm_hashg(win) * 0.6f);
         hm_rgbf dark = hm_mixc(hm_scalec(col, 0.72f), p->sky[2], 0.25f);
         col = hm_mixc(col, p->haze, hm_sat(q.haze + 0.20f * (1.0f - hm_sat(h / q.high))));
         hm_rgbf glass = hm_mixc(hm_mixc(dark, p->haze, q.haze), lamp, lit * (0.35f * dim + 0.85f * glow));
         hm_over(s, i, col, hm_sat(cov + mast));
-        hm_over(s, i, glass, cov * pane * (1.0f - 0.55f * q.haze));
+        hm_over(s, i, glass, pane * (1.0f - 0.55f * q.haze));
     }
 }
 

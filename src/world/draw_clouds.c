@@ -152,9 +152,9 @@ HM_FAST static void billows(const hm_frame *f, const hm_seg *s, float q, uint32_
         const float x = lu * ig + drift, y = (h - base) * ig, side = f->sun_u > lu ? 0.10f : -0.10f;
         const float ft = px * ig;
         float n = hm_noise1(x * 0.9f, seed) * 0.16f + hm_noise1(x * 2.1f + drift, seed + 1u) * 0.07f - y;
-        const float b1 = hm_puffs2(x * 3.0f, y * 3.4f + 0.3f * drift, seed + 2u);
+        const float bk = hm_band(ft * 3.2f), b1 = hm_mixf(0.62f, hm_puffs2(x * 3.0f, y * 3.4f + 0.3f * drift, seed + 2u), bk);
         const float b2 = hm_puffs2(x * 7.0f + 0.4f * drift, y * 8.0f, seed + 3u);
-        const float l1 = hm_puffs2((x + side) * 3.0f, (y + 0.09f) * 3.4f + 0.3f * drift, seed + 2u);
+        const float l1 = hm_mixf(0.62f, hm_puffs2((x + side) * 3.0f, (y + 0.09f) * 3.4f + 0.3f * drift, seed + 2u), bk);
         n += 0.34f * (b1 - 0.42f) + 0.12f * (b2 - 0.4f) * hm_band(ft * 7.0f);
         const float cov = hm_step(-0.04f - ft, 0.05f + ft, n) * alpha;
         const float lit = hm_sat(0.62f + 0.9f * (b1 - l1) + 0.22f * (b2 - 0.4f) * hm_band(ft * 7.0f) - 0.42f * hm_sat(n * 1.3f));

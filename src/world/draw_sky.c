@@ -54,7 +54,7 @@ HM_FAST static void stars(const hm_frame *f, const hm_seg *s)
     const hm_cam c = hm_cam_at(f, 0.0f);
     const float turn = f->tc * 0.00035f, cell = 0.105f, amount = f->pal.stars;
     const float milky = f->R->s.fact[HM_FACT_TIME] == HM_TIME_STARRY ? 1.0f : 0.0f;
-    const float px = s->px * c.iz, grow = 1.0f / (1.0f + px * px * 3.0e4f);
+    const float px = s->px * c.iz;
     const float tilt = 0.5f + 0.5f * f->R->rnd[6];
     const uint32_t seed = f->R->seed ^ 0x51A5u;
     if (hm_cam_h(c, s->v0) < -0.01f) return;
@@ -70,9 +70,9 @@ HM_FAST static void stars(const hm_frame *f, const hm_seg *s)
         const float big = hm_hashf(q2), on = big > 0.25f ? 1.0f : 0.0f;
         const float w = 0.0055f + 0.0045f * big * big;
         const float twinkle = 0.86f + 0.14f * hm_sin1(f->t * (0.25f + 0.35f * hm_hashg(q2)) + big * 7.0f);
-        const float d = (fx * fx + fy * fy) / (w * w + px * px * 0.10f);
+        const float w2 = w * w + px * px * 0.15f, d = (fx * fx + fy * fy) / w2; /* spread as a pixel spreads it */
         float k = hm_sat(1.0f - 0.45f * d);
-        k = k * k * on * twinkle * (0.40f + 0.60f * big) * amount * hm_step(0.02f, 0.16f, h) * (0.35f + 0.65f * grow + 0.2f);
+        k = k * k * on * twinkle * (0.40f + 0.60f * big) * amount * hm_step(0.02f, 0.16f, h) * w * w / w2;
         const float across = (x * tilt + y - 0.55f) + 0.05f * hm_noise2(x * 4.0f, y * 4.0f, seed);
         float band = 1.0f / (1.0f + across * across * 40.0f);
         band = milky * band * band * (0.16f + 0.10f * hm_noise2(x * 6.0f, y * 6.0f, seed + 5u)) * hm_step(0.0f, 0.2f, h);

@@ -91,7 +91,7 @@ HM_FAST static void snow(const hm_frame *f, const hm_seg *s)
         const float cell = 0.115f + 0.055f * (float)j, rad = 0.0095f + 0.0045f * (float)j;
         const uint32_t seed = f->R->seed + 61u * (uint32_t)j;
         const float fall = f->t * (0.055f + 0.030f * (float)j), side = f->wind * f->t * (0.015f + 0.008f * (float)j);
-        const float ip = 1.0f / (rad * rad + 0.30f * s->px * s->px), area = rad * rad * ip;
+        const float ip = 1.0f / (rad * rad + 0.18f * s->px * s->px), area = rad * rad * ip;
 #pragma omp simd
         for (int i = 0; i < s->n; i++) {
             const float y = (s->v[i] - fall) / cell, x = (s->u[i] - side) / cell + 0.37f * (float)j;

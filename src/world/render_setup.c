@@ -147,7 +147,7 @@ static void lightning_at(hm_frame *f, float t)
     f->flash_u = 0.9f * (hm_hashf(h * 0x2C1B3C6Du) - 0.5f) * f->W;
     if (f->R->s.fact[HM_FACT_WEATHER] != HM_WEATHER_STORM || x <= 0.0f || x >= len) return;
     const float y = x / len; /* quick rise, a second weaker glow, slow fall */
-    f->flash = hm_step(0.0f, 0.16f, y) * (1.0f - hm_step(0.25f, 1.0f, y)) * (0.86f + 0.14f * hm_sin1(2.0f * y));
+    f->flash = hm_step(0.0f, 0.25f, y) * (1.0f - hm_step(0.30f, 1.0f, y)) * (0.86f + 0.14f * hm_sin1(2.0f * y));
 }
 
 void hm_frame_at(hm_frame *f, float lut[3][HM_LUT], const struct hm_renderer *r, const hm_view *v, double td)
