@@ -1,4 +1,5 @@
-/* eval.c - himmel_eval(): which evaluation; report, model in parts, contact sheets.   SPDX-License-Identifier: MIT */
+/* eval.c - himmel_eval(): which evaluation; report, model in parts, contact sheets.
+ * SPDX-License-Identifier: MIT */
 #include "train/eval.h"
 
 #include <math.h>
@@ -25,7 +26,8 @@ himmel_status hm_eval_write_json(json_t *j, const char *path, himmel_error *err)
     himmel_status rc = HIMMEL_OK;
     if (path) {
         char *text = j ? json_dumps(j, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6)) : NULL;
-        rc = text ? hm_write_file(path, text, strlen(text), err) : hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", path);
+        rc = text ? hm_write_file(path, text, strlen(text), err)
+                  : hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", path);
         free(text);
     }
     json_decref(j);
@@ -37,9 +39,9 @@ json_t *hm_eval_number(double x) { return isfinite(x) ? json_real(x) : json_null
 json_t *hm_eval_figures_json(const hm_film_figures *f)
 {
     return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "edge_x", hm_eval_number(f->edge[0]), "edge_y",
-                     hm_eval_number(f->edge[1]), "edge_t", hm_eval_number(f->edge[2]), "start", hm_eval_number(f->start),
-                     "motion", hm_eval_number(f->motion), "flicker", hm_eval_number(f->flicker), "gradient",
-                     hm_eval_number(f->gradient));
+                     hm_eval_number(f->edge[1]), "edge_t", hm_eval_number(f->edge[2]), "start",
+                     hm_eval_number(f->start), "motion", hm_eval_number(f->motion), "flicker",
+                     hm_eval_number(f->flicker), "gradient", hm_eval_number(f->gradient));
 }
 
 /* ---- model ---- */
@@ -56,7 +58,8 @@ static himmel_status open_text_and_dit(hm_himmel1 *m, const char *path, himmel_e
         return rc;
     m->text_len = c.text_len;
     if (hm_codec_channels(m->codec) != c.dit.in_channels || hm_tok_size(m->tok) > c.t5.vocab)
-        return hm_fail(err, HIMMEL_EMODEL, "%s: codec, tokenizer and transformer do not fit each other", path);
+        return hm_fail(err, HIMMEL_EMODEL, "%s: codec, tokenizer and transformer do not fit each other",
+                       path);
     return HIMMEL_OK;
 }
 
@@ -82,8 +85,8 @@ himmel_status hm_eval_open_model(hm_himmel1 **out, const char *path, bool all, h
     return rc;
 }
 
-static himmel_status refined(const hm_himmel1 *m, const float *z, const hm_eval_shape *o, int from, int n, float *out,
-                             himmel_error *err)
+static himmel_status refined(const hm_himmel1 *m, const float *z, const hm_eval_shape *o, int from, int n,
+                             float *out, himmel_error *err)
 {
     const int W = 8 * HM_BLOCK * o->gw, H = 8 * HM_BLOCK * o->gh, f = 8 / o->scale;
     hm_stream *s = NULL;
@@ -101,8 +104,8 @@ static himmel_status refined(const hm_himmel1 *m, const float *z, const hm_eval_
     return rc;
 }
 
-himmel_status hm_eval_frames(const hm_himmel1 *m, const float *z, const hm_eval_shape *o, int from, int n, float *out,
-                             himmel_error *err)
+himmel_status hm_eval_frames(const hm_himmel1 *m, const float *z, const hm_eval_shape *o, int from, int n,
+                             float *out, himmel_error *err)
 {
     const size_t values = (size_t)n * 3 * HM_BLOCK * HM_BLOCK * (size_t)(o->gw * o->gh * o->scale * o->scale);
     himmel_status rc;
@@ -120,9 +123,11 @@ himmel_status hm_sheet_init(hm_sheet *s, int columns, int rows, int w, int h, hi
 {
     *s = (hm_sheet){columns, rows, w, h, 2, NULL};
     uint64_t bytes;
-    const uint64_t W = (uint64_t)columns * (uint64_t)(w + s->gap) - 2, H = (uint64_t)rows * (uint64_t)(h + s->gap) - 2;
+    const uint64_t W = (uint64_t)columns * (uint64_t)(w + s->gap) - 2,
+                   H = (uint64_t)rows * (uint64_t)(h + s->gap) - 2;
     if (W > 16384 || H > 16384 || !hm_mul(W * 3, H, &bytes))
-        return hm_fail(err, HIMMEL_EINVAL, "a sheet of %d x %d tiles of %dx%d is too large", columns, rows, w, h);
+        return hm_fail(err, HIMMEL_EINVAL, "a sheet of %d x %d tiles of %dx%d is too large", columns, rows, w,
+                       h);
     s->rgb = malloc(bytes);
     if (!s->rgb) return hm_fail(err, HIMMEL_ENOMEM, "out of memory for a sheet of %d tiles", columns * rows);
     memset(s->rgb, 255, bytes);

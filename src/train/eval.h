@@ -20,14 +20,17 @@ json_t *hm_eval_number(double x); /* null where it is not finite, which JSON can
 json_t *hm_eval_figures_json(const hm_film_figures *f);
 
 /* ---- a model of which the refiner, or all but the codec, may be missing (training in progress) ---- */
-/* all: tokenizer, text encoder and transformer too. m->refiner stays NULL if the file has none. Close with hm_himmel1_close. */
+/* all: tokenizer, text encoder and transformer too. m->refiner stays NULL if the file has none. Close with
+ * hm_himmel1_close. */
 himmel_status hm_eval_open_model(hm_himmel1 **out, const char *path, bool all, himmel_error *err);
 
-/* Frames from.. of the film with latents z [T][gh][gw][K] at scale times the base size (1: decoded; 2, 4, 8: refined, averaged
- * over boxes), clamped to [0,1]: out [n][16 gh scale][16 gw scale][3]. */
-typedef struct { int T, gh, gw, scale, threads; } hm_eval_shape;
-himmel_status hm_eval_frames(const hm_himmel1 *m, const float *z, const hm_eval_shape *o, int from, int n, float *out,
-                             himmel_error *err);
+/* Frames from.. of the film with latents z [T][gh][gw][K] at scale times the base size (1: decoded; 2, 4, 8:
+ * refined, averaged over boxes), clamped to [0,1]: out [n][16 gh scale][16 gw scale][3]. */
+typedef struct {
+    int T, gh, gw, scale, threads;
+} hm_eval_shape;
+himmel_status hm_eval_frames(const hm_himmel1 *m, const float *z, const hm_eval_shape *o, int from, int n,
+                             float *out, himmel_error *err);
 
 /* ---- contact sheets ---- */
 typedef struct {
@@ -36,7 +39,8 @@ typedef struct {
 } hm_sheet;
 himmel_status hm_sheet_init(hm_sheet *s, int columns, int rows, int w, int h, himmel_error *err);
 void hm_sheet_deinit(hm_sheet *s);
-void hm_sheet_put(hm_sheet *s, int tile, const float *rgb); /* [h][w][3]; tiles in reading order; different tiles from any thread */
+void hm_sheet_put(hm_sheet *s, int tile,
+                  const float *rgb); /* [h][w][3]; tiles in reading order; different tiles from any thread */
 himmel_status hm_sheet_write(const hm_sheet *s, const char *path, himmel_error *err);
 
 #endif

@@ -1,11 +1,12 @@
-/* eval_films.c - `himmel eval films`: do films show what their captions say, and do they look like our footage?
+/* eval_films.c - `himmel eval films`: do films show what their captions say, and look like our footage?
  * SPDX-License-Identifier: MIT
  *
- *   held-out scenes -grammar-> captions -model-> films -probe-> facts, features      | measured: frames
- *                   -the caption's facts fixed, the rest drawn anew, renderer-> real films -probe-> facts, features
- * Adherence of a fact = (accuracy on films - chance) / (accuracy on real films - chance) over the films whose caption states
- * it; chance is what always guessing the most frequent answer gets. Frechet distances in the probe's feature space: films
- * against real films of the same captions, and real against real, each the median over the draws of real films. */
+ *   held-out scenes -grammar-> captions -model-> films -probe-> facts, features; frames are measured
+ *     -facts of the caption fixed, the rest drawn anew, renderer-> real films -probe-> facts, features
+ * Adherence of a fact = (accuracy on films - chance) / (accuracy on real films - chance) over the films whose
+ * caption states it; chance is what always guessing the most frequent answer gets. Frechet distances in the
+ * probe's feature space: films against real films of the same captions, and real against real, each the
+ * median over the draws of real films. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,8 +25,8 @@ enum { MAX_DRAWS = 16, SHEET = 24 };
 typedef struct {
     hm_scene scene;
     char caption[1024];
-    uint32_t said;        /* facts stated, as far as they can be asked */
-    uint32_t stated;      /* facts stated */
+    uint32_t said;   /* facts stated, as far as they can be asked */
+    uint32_t stated; /* facts stated */
 } film_case;
 
 typedef struct {
@@ -37,12 +38,12 @@ typedef struct {
     int W, H, n_frames, probe_at; /* film size; frames that are kept; where the probe's three seconds begin */
     hm_himmel1 *m;
     hm_probe *p;
-    film_case *film;      /* [n] */
-    uint8_t *clips;       /* [n][probe clip]: of the set that is being made */
-    uint8_t (*fact)[HM_N_FACTS];  /* [1 + draws][n]: films, then real draws */
-    float *feature;       /* [1 + draws][n][64] */
+    film_case *film;             /* [n] */
+    uint8_t *clips;              /* [n][probe clip]: of the set that is being made */
+    uint8_t (*fact)[HM_N_FACTS]; /* [1 + draws][n]: films, then real draws */
+    float *feature;              /* [1 + draws][n][64] */
     hm_film_sums sums[2], *each; /* films, real; each [n] */
-    float *sheet_frames;  /* [SHEET][3][144][256][3] */
+    float *sheet_frames;         /* [SHEET][3][144][256][3] */
     double sample_s, decode_s, render_s, start;
 } films_run;
 
@@ -63,7 +64,8 @@ static void make_cases(films_run *r)
     }
 }
 
-/* The film's caption as real footage: draw 0 is the scene itself, others fill in anew what the caption leaves open. */
+/* The film's caption as real footage: draw 0 is the scene itself, others fill in anew what the caption leaves
+ * open. */
 static hm_scene real_scene(const film_case *c, int draw)
 {
     hm_scene s = c->scene;
@@ -87,11 +89,13 @@ static void put_probe_frames(const films_run *r, const float *film, int from, in
 static void put_sheet_frame(films_run *r, int64_t film, int k, const float *frame)
 {
     if (r->sheet_frames && film < SHEET)
-        hm_box_average(frame, r->W, r->H, (int)r->scale, r->sheet_frames + (size_t)(film * 3 + k) * (r->W * r->H * 3 / (r->scale * r->scale)));
+        hm_box_average(frame, r->W, r->H, (int)r->scale,
+                       r->sheet_frames + (size_t)(film * 3 + k) * (r->W * r->H * 3 / (r->scale * r->scale)));
 }
 
-/* What is looked at. At base size every frame; refined, where a frame costs much: the start, 19 frames around the first
- * one-second edge, and the probe's frames one by one (alone they count for nothing but the probe). */
+/* What is looked at. At base size every frame; refined, where a frame costs much: the start, 19 frames around
+ * the first one-second edge, and the probe's frames one by one (alone they count for nothing but the probe).
+  */
 static int ranges(const films_run *r, int range[16][2])
 {
     if (r->scale == 1) {
@@ -122,7 +126,8 @@ static himmel_status look_at_film(films_run *r, int64_t i, const float *z, float
         put_probe_frames(r, buf, from, count, r->clips + (size_t)i * HM_PROBE_CLIP_BYTES);
         for (int s = 0; s < 3; s++) { /* first, middle, last of the probe's frames */
             const int at = r->probe_at + hm_probe_frame(s == 0 ? 0 : s == 1 ? 4 : 7);
-            if (at >= from && at < from + count) put_sheet_frame(r, i, s, buf + (size_t)(at - from) * r->W * r->H * 3);
+            if (at >= from && at < from + count)
+                put_sheet_frame(r, i, s, buf + (size_t)(at - from) * r->W * r->H * 3);
         }
     }
     return rc;
@@ -134,8 +139,13 @@ static himmel_status make_films(films_run *r, himmel_error *err)
     float *z = malloc(nz * sizeof *z), *buf = malloc((size_t)r->n_frames * r->W * r->H * 3 * sizeof *buf);
     himmel_status rc = z && buf ? HIMMEL_OK : hm_fail(err, HIMMEL_ENOMEM, "eval: out of memory for a film");
     for (int64_t i = 0; !rc && i < r->n; i++) {
-        const hm_sample_opts o = {.prompt = r->film[i].caption, .seed = (uint64_t)(r->seed * r->n + i + 1), .steps = (int)r->steps,
-                                  .guidance = r->guidance, .gw = r->shape.gw, .gh = r->shape.gh, .T = r->shape.T};
+        const hm_sample_opts o = {.prompt = r->film[i].caption,
+                                  .seed = (uint64_t)(r->seed * r->n + i + 1),
+                                  .steps = (int)r->steps,
+                                  .guidance = r->guidance,
+                                  .gw = r->shape.gw,
+                                  .gh = r->shape.gh,
+                                  .T = r->shape.T};
         const double t0 = hm_now();
         rc = hm_sample(r->m, &o, (int)r->threads, z, NULL, err);
         const double t1 = hm_now();
@@ -144,7 +154,8 @@ static himmel_status make_films(films_run *r, himmel_error *err)
         r->decode_s += hm_now() - t1;
         const double each = (r->sample_s + r->decode_s) / (double)(i + 1);
         if (hm_job_step(r->job, "films", i + 1, r->n, each * (double)(r->n - i - 1), ""))
-            rc = hm_fail(err, HIMMEL_ECANCELLED, "stopped after %lld of %lld films", (long long)i + 1, (long long)r->n);
+            rc = hm_fail(err, HIMMEL_ECANCELLED, "stopped after %lld of %lld films", (long long)i + 1,
+                         (long long)r->n);
     }
     for (int64_t i = 0; i < r->n; i++) hm_film_merge(&r->sums[0], &r->each[i]);
     if (!rc) rc = hm_probe_look(r->p, r->clips, r->n, r->fact, r->feature, err);
@@ -166,7 +177,8 @@ static himmel_status measure_real(films_run *r, int64_t i, himmel_error *err)
     const int n = ranges(r, range);
     hm_renderer *w = NULL;
     float *buf = malloc((size_t)r->n_frames * frame * sizeof *buf);
-    himmel_status rc = buf ? hm_renderer_new(&w, &s, err) : hm_fail(err, HIMMEL_ENOMEM, "eval: out of memory for a film");
+    himmel_status rc =
+        buf ? hm_renderer_new(&w, &s, err) : hm_fail(err, HIMMEL_ENOMEM, "eval: out of memory for a film");
     for (int k = 0; !rc && k < n && range[k][1] > 1; k++) {
         for (int f = 0; f < range[k][1]; f++)
             hm_render(w, &view, t0 + (double)(range[k][0] + f) / HM_FPS, buf + (size_t)f * frame);
@@ -258,10 +270,12 @@ static json_t *score_json(int f, const fact_score *s)
     json_t *values = json_object();
     for (int v = 0; v < hm_fact_size((hm_fact)f); v++)
         if (s->by_value[v][0])
-            json_object_set_new(values, hm_fact_value_name((hm_fact)f, v),
-                                json_pack("[I,I]", (json_int_t)s->by_value[v][0], (json_int_t)s->by_value[v][1]));
-    return json_pack("{s:I,s:f,s:f,s:f,s:o,s:o}", "asked", (json_int_t)s->asked, "chance", s->chance, "films", s->films,
-                     "real", s->real, "adherence", hm_eval_number(s->adherence), "asked_right_by_value", values);
+            json_object_set_new(
+                values, hm_fact_value_name((hm_fact)f, v),
+                json_pack("[I,I]", (json_int_t)s->by_value[v][0], (json_int_t)s->by_value[v][1]));
+    return json_pack("{s:I,s:f,s:f,s:f,s:o,s:o}", "asked", (json_int_t)s->asked, "chance", s->chance, "films",
+                     s->films, "real", s->real, "adherence", hm_eval_number(s->adherence),
+                     "asked_right_by_value", values);
 }
 
 static json_t *report_facts(const films_run *r)
@@ -271,8 +285,8 @@ static json_t *report_facts(const films_run *r)
     for (int f = 0; f < HM_N_FACTS; f++) {
         const fact_score s = score(r, f);
         if (!s.asked) continue;
-        hm_eval_say(r->job, "%-9s  %5lld  %5.1f %%  %5.1f %%  %5.1f %%  %7.1f %%", hm_fact_name((hm_fact)f), (long long)s.asked,
-                    100 * s.chance, 100 * s.films, 100 * s.real, 100 * s.adherence);
+        hm_eval_say(r->job, "%-9s  %5lld  %5.1f %%  %5.1f %%  %5.1f %%  %7.1f %%", hm_fact_name((hm_fact)f),
+                    (long long)s.asked, 100 * s.chance, 100 * s.films, 100 * s.real, 100 * s.adherence);
         json_object_set_new(facts, hm_fact_name((hm_fact)f), score_json(f, &s));
     }
     return facts;
@@ -284,13 +298,17 @@ static json_t *report_frechet(const films_run *r)
     const int d = (int)r->draws;
     const size_t set = (size_t)r->n * HM_PROBE_D;
     for (int k = 0; k < d; k++) {
-        const float *a = r->feature + (size_t)(1 + k) * set, *b = r->feature + (size_t)(1 + (k + 1) % d) * set;
+        const float *a = r->feature + (size_t)(1 + k) * set,
+                    *b = r->feature + (size_t)(1 + (k + 1) % d) * set;
         films[k] = hm_frechet(r->feature, (size_t)r->n, a, (size_t)r->n, HM_PROBE_D);
         real[k] = d > 1 ? hm_frechet(a, (size_t)r->n, b, (size_t)r->n, HM_PROBE_D) : NAN;
     }
     const double mf = hm_median(films, d), mr = hm_median(real, d);
-    hm_eval_say(r->job, "Frechet distance to real films of the same captions %.3f, real to real %.3f, ratio %.2f", mf, mr, mf / mr);
-    return json_pack("{s:o,s:o,s:o}", "films_real", hm_eval_number(mf), "real_real", hm_eval_number(mr), "ratio", hm_eval_number(mf / mr));
+    hm_eval_say(r->job,
+                "Frechet distance to real films of the same captions %.3f, real to real %.3f, ratio %.2f", mf,
+                mr, mf / mr);
+    return json_pack("{s:o,s:o,s:o}", "films_real", hm_eval_number(mf), "real_real", hm_eval_number(mr),
+                     "ratio", hm_eval_number(mf / mr));
 }
 
 static json_t *report_figures(const films_run *r)
@@ -299,12 +317,14 @@ static json_t *report_figures(const films_run *r)
     const struct {
         const char *name;
         double films, real;
-    } row[] = {{"edges x", a.edge[0], b.edge[0]}, {"edges y", a.edge[1], b.edge[1]}, {"edges t", a.edge[2], b.edge[2]},
-               {"start", a.start, b.start}, {"motion", a.motion, b.motion}, {"flicker", a.flicker, b.flicker},
+    } row[] = {{"edges x", a.edge[0], b.edge[0]},   {"edges y", a.edge[1], b.edge[1]},
+               {"edges t", a.edge[2], b.edge[2]},   {"start", a.start, b.start},
+               {"motion", a.motion, b.motion},      {"flicker", a.flicker, b.flicker},
                {"gradient", a.gradient, b.gradient}};
     hm_eval_say(r->job, "figure        films       real   ratio");
     for (size_t i = 0; i < HM_COUNT(row); i++)
-        hm_eval_say(r->job, "%-8s  %9.5f  %9.5f  %6.3f", row[i].name, row[i].films, row[i].real, row[i].films / row[i].real);
+        hm_eval_say(r->job, "%-8s  %9.5f  %9.5f  %6.3f", row[i].name, row[i].films, row[i].real,
+                    row[i].films / row[i].real);
     return json_pack("{s:o,s:o}", "films", hm_eval_figures_json(&a), "real", hm_eval_figures_json(&b));
 }
 
@@ -312,14 +332,18 @@ static himmel_status report(const films_run *r, himmel_error *err)
 {
     char size[32];
     snprintf(size, sizeof size, "%dx%d", r->W, r->H);
-    hm_eval_say(r->job, "%lld films of %lld s at %s, %lld steps, guidance %.2f; sampling %.0f s, decoding %.0f s, real footage %.0f s",
-                (long long)r->n, (long long)r->seconds, size, (long long)r->steps, r->guidance, r->sample_s, r->decode_s, r->render_s);
+    hm_eval_say(r->job,
+                "%lld films of %lld s at %s, %lld steps, guidance %.2f; sampling %.0f s, decoding %.0f s, "
+                "real footage %.0f s",
+                (long long)r->n, (long long)r->seconds, size, (long long)r->steps, r->guidance, r->sample_s,
+                r->decode_s, r->render_s);
     json_t *facts = report_facts(r), *frechet = report_frechet(r), *figures = report_figures(r);
-    json_t *j = json_pack("{s:s,s:s,s:s,s:I,s:I,s:s,s:I,s:f,s:I,s:o,s:o,s:o,s:{s:f,s:f,s:f,s:f}}", "evaluation", "films",
-                          "model", r->model, "probe", r->probe, "films", (json_int_t)r->n, "seconds", (json_int_t)r->seconds,
-                          "size", size, "steps", (json_int_t)r->steps, "guidance", r->guidance, "draws", (json_int_t)r->draws,
-                          "facts", facts, "frechet", frechet, "figures", figures, "wall_seconds", "sampling", r->sample_s,
-                          "decoding", r->decode_s, "real_footage", r->render_s, "all", hm_now() - r->start);
+    json_t *j = json_pack(
+        "{s:s,s:s,s:s,s:I,s:I,s:s,s:I,s:f,s:I,s:o,s:o,s:o,s:{s:f,s:f,s:f,s:f}}", "evaluation", "films",
+        "model", r->model, "probe", r->probe, "films", (json_int_t)r->n, "seconds", (json_int_t)r->seconds,
+        "size", size, "steps", (json_int_t)r->steps, "guidance", r->guidance, "draws", (json_int_t)r->draws,
+        "facts", facts, "frechet", frechet, "figures", figures, "wall_seconds", "sampling", r->sample_s,
+        "decoding", r->decode_s, "real_footage", r->render_s, "all", hm_now() - r->start);
     return hm_eval_write_json(j, r->json, err);
 }
 
@@ -340,28 +364,40 @@ static himmel_status write_sheet(const films_run *r, himmel_error *err)
 
 static himmel_status parse(films_run *r, himmel_error *err)
 {
-    const hm_option_spec spec[] = {
-        {"model", HM_O_STR, &r->model, 0, 0}, {"probe", HM_O_STR, &r->probe, 0, 0}, {"json", HM_O_STR, &r->json, 0, 0},
-        {"sheet", HM_O_STR, &r->sheet, 0, 0}, {"films", HM_O_INT, &r->n, 2, 100000}, {"seconds", HM_O_INT, &r->seconds, 3, 10},
-        {"steps", HM_O_INT, &r->steps, 1, HIMMEL_MAX_STEPS}, {"guidance", HM_O_REAL, &r->guidance, 1, 20},
-        {"scale", HM_O_INT, &r->scale, 1, 8}, {"draws", HM_O_INT, &r->draws, 1, MAX_DRAWS}, {"seed", HM_O_INT, &r->seed, 0, 1000},
-        {"threads", HM_O_INT, &r->threads, 0, 1024}};
-    const himmel_status rc = hm_options_parse("eval films", spec, HM_COUNT(spec), r->job->opts, r->job->n_opts, err);
+    const hm_option_spec spec[] = {{"model", HM_O_STR, &r->model, 0, 0},
+                                   {"probe", HM_O_STR, &r->probe, 0, 0},
+                                   {"json", HM_O_STR, &r->json, 0, 0},
+                                   {"sheet", HM_O_STR, &r->sheet, 0, 0},
+                                   {"films", HM_O_INT, &r->n, 2, 100000},
+                                   {"seconds", HM_O_INT, &r->seconds, 3, 10},
+                                   {"steps", HM_O_INT, &r->steps, 1, HIMMEL_MAX_STEPS},
+                                   {"guidance", HM_O_REAL, &r->guidance, 1, 20},
+                                   {"scale", HM_O_INT, &r->scale, 1, 8},
+                                   {"draws", HM_O_INT, &r->draws, 1, MAX_DRAWS},
+                                   {"seed", HM_O_INT, &r->seed, 0, 1000},
+                                   {"threads", HM_O_INT, &r->threads, 0, 1024}};
+    const himmel_status rc =
+        hm_options_parse("eval films", spec, HM_COUNT(spec), r->job->opts, r->job->n_opts, err);
     if (rc) return rc;
     if (!r->model || !r->probe)
-        return hm_fail(err, HIMMEL_EINVAL, "eval films: --model FILE and --probe FILE (of himmel train probe) are needed");
-    if (r->scale & (r->scale - 1)) return hm_fail(err, HIMMEL_EINVAL, "eval films: --scale %d is not 1, 2, 4 or 8", (int)r->scale);
+        return hm_fail(err, HIMMEL_EINVAL,
+                       "eval films: --model FILE and --probe FILE (of himmel train probe) are needed");
+    if (r->scale & (r->scale - 1))
+        return hm_fail(err, HIMMEL_EINVAL, "eval films: --scale %d is not 1, 2, 4 or 8", (int)r->scale);
     return HIMMEL_OK;
 }
 
 static himmel_status run(films_run *r, himmel_error *err)
 {
     himmel_status rc = parse(r, err);
-    if (rc || (rc = hm_eval_open_model(&r->m, r->model, true, err)) || (rc = hm_probe_open(&r->p, r->probe, err))) return rc;
+    if (rc || (rc = hm_eval_open_model(&r->m, r->model, true, err)) ||
+        (rc = hm_probe_open(&r->p, r->probe, err)))
+        return rc;
     if (r->scale > 1 && !r->m->refiner)
         return hm_fail(err, HIMMEL_EMODEL, "%s: has no refiner, so only --scale 1 is possible", r->model);
     if (r->threads) hm_set_threads((int)r->threads);
-    r->shape = (hm_eval_shape){.T = (int)r->seconds + 1, .gh = 9, .gw = 16, .scale = (int)r->scale, .threads = (int)r->threads};
+    r->shape = (hm_eval_shape){
+        .T = (int)r->seconds + 1, .gh = 9, .gw = 16, .scale = (int)r->scale, .threads = (int)r->threads};
     r->W = HM_BLOCK * r->shape.gw * (int)r->scale;
     r->H = HM_BLOCK * r->shape.gh * (int)r->scale;
     r->n_frames = r->scale == 1 ? HM_FPS * (int)r->seconds : 19; /* held at once */
@@ -382,7 +418,14 @@ static himmel_status run(films_run *r, himmel_error *err)
 
 himmel_status hm_eval_films_cmd(const hm_job *job, himmel_error *err)
 {
-    films_run r = {.job = job, .n = 200, .seconds = 3, .steps = 25, .guidance = 3, .scale = 1, .draws = 5, .start = hm_now()};
+    films_run r = {.job = job,
+                   .n = 200,
+                   .seconds = 3,
+                   .steps = 25,
+                   .guidance = 3,
+                   .scale = 1,
+                   .draws = 5,
+                   .start = hm_now()};
     const himmel_status rc = run(&r, err);
     hm_probe_free(r.p);
     hm_himmel1_close(r.m);

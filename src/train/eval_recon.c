@@ -1,8 +1,9 @@
-/* eval_recon.c - `himmel eval recon`: what the codec, and the codec with the refiner, keep of held-out footage.
+/* eval_recon.c - `himmel eval recon`: what the codec, and the codec with the refiner, keep of footage.
  * SPDX-License-Identifier: MIT
  *
- *   held-out scene -render 256x144-> truth -encode, decode-> decoded               : PSNR, SSIM, edges, motion
- *                  -render at 2x, 8x-> truth; decoded -refiner, averaged-> refined : PSNR, SSIM beside Lanczos of the true small film */
+ *   held-out scene -render 256x144-> truth -encode, decode-> decoded: PSNR, SSIM, edges, motion
+ *     -render at 2x, 8x-> truth; decoded -refiner, averaged-> refined: PSNR, SSIM beside Lanczos of the
+ *                                                                      true small film */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,10 @@
 
 enum { GW = 16, GH = 9, W = HM_BLOCK * GW, H = HM_BLOCK * GH, FRAME = W * H * 3, SSIM_EVERY = 6, N_BIG = 3 };
 
-typedef struct { double psnr, ssim; int64_t n, n_ssim; } quality;
+typedef struct {
+    double psnr, ssim;
+    int64_t n, n_ssim;
+} quality;
 
 typedef struct {
     const hm_job *job;
@@ -44,13 +48,16 @@ static double mean(double sum, int64_t n) { return n ? sum / (double)n : NAN; }
 static himmel_status enlarge(const float *small, int scale, uint8_t *tmp, float *out, himmel_error *err)
 {
     hm_scaler *s;
-    const hm_scale_opts o = {.src_w = W, .src_h = H, .out_w = W * scale, .out_h = H * scale, .kind = HM_FRAME_RGB8};
+    const hm_scale_opts o = {
+        .src_w = W, .src_h = H, .out_w = W * scale, .out_h = H * scale, .kind = HM_FRAME_RGB8};
     const himmel_status rc = hm_scaler_new(&s, &o, err);
     if (rc) return rc;
-    const hm_frame f = {.kind = HM_FRAME_RGB8, .w = o.out_w, .h = o.out_h, .plane = {tmp}, .stride = {3 * o.out_w}};
+    const hm_frame f = {
+        .kind = HM_FRAME_RGB8, .w = o.out_w, .h = o.out_h, .plane = {tmp}, .stride = {3 * o.out_w}};
     hm_scale(s, small, HM_PIX_F32, &f);
     hm_scaler_free(s);
-    for (size_t i = 0; i < (size_t)FRAME * (size_t)(scale * scale); i++) out[i] = (float)tmp[i] * (1.0f / 255);
+    for (size_t i = 0; i < (size_t)FRAME * (size_t)(scale * scale); i++)
+        out[i] = (float)tmp[i] * (1.0f / 255);
     return HIMMEL_OK;
 }
 
@@ -61,7 +68,8 @@ static himmel_status look_refined(recon_run *r, const hm_renderer *w, double t0,
     const size_t big = (size_t)FRAME * 64;
     float *truth = malloc(2 * big * sizeof *truth), *got = truth ? truth + big : NULL;
     uint8_t *tmp = malloc(big);
-    himmel_status rc = truth && tmp ? HIMMEL_OK : hm_fail(err, HIMMEL_ENOMEM, "eval: out of memory for large frames");
+    himmel_status rc =
+        truth && tmp ? HIMMEL_OK : hm_fail(err, HIMMEL_ENOMEM, "eval: out of memory for large frames");
     for (int k = 0; !rc && k < 2 * N_BIG; k++) {
         const int s = scale[k / N_BIG], at = (2 * (k % N_BIG) + 1) * r->n_frames / (2 * N_BIG);
         const hm_view view = {W * s, H * s, 0, 0, W * s, H * s};
@@ -81,12 +89,14 @@ static himmel_status one_clip(recon_run *r, const hm_scene *s, himmel_error *err
 {
     const double t0 = (double)hm_clip_start(s->seed, r->T);
     const hm_view view = {W, H, 0, 0, W, H};
-    const hm_eval_shape shape = {.T = r->T, .gh = GH, .gw = GW, .scale = 1}, picture = {.T = 1, .gh = GH, .gw = GW, .scale = 1};
+    const hm_eval_shape shape = {.T = r->T, .gh = GH, .gw = GW, .scale = 1},
+                        picture = {.T = 1, .gh = GH, .gw = GW, .scale = 1};
     hm_renderer *w;
     himmel_status rc = hm_renderer_new(&w, s, err);
     if (rc) return rc;
 #pragma omp parallel for schedule(dynamic, 1)
-    for (int f = 0; f < r->n_frames; f++) hm_render(w, &view, t0 + (double)f / HM_FPS, r->a + (size_t)f * FRAME);
+    for (int f = 0; f < r->n_frames; f++)
+        hm_render(w, &view, t0 + (double)f / HM_FPS, r->a + (size_t)f * FRAME);
     if ((rc = hm_render_latents(r->m->codec, s, t0, r->T, GH, GW, r->z, NULL, err)) ||
         (rc = hm_eval_frames(r->m, r->z, &shape, 0, r->n_frames, r->b, err)))
         goto done;
@@ -115,16 +125,18 @@ static himmel_status report(const recon_run *r, himmel_error *err)
     const double got[] = {d.edge[0], d.edge[1], d.edge[2], d.start, d.motion, d.flicker, d.gradient};
     const double want[] = {t.edge[0], t.edge[1], t.edge[2], t.start, t.motion, t.flicker, t.gradient};
     hm_eval_say(r->job, "%lld held-out clips of %lld s", (long long)r->clips, (long long)r->seconds);
-    json_t *j = json_pack("{s:s,s:s,s:I,s:I}", "evaluation", "recon", "model", r->model, "clips", (json_int_t)r->clips,
-                          "seconds", (json_int_t)r->seconds);
+    json_t *j = json_pack("{s:s,s:s,s:I,s:I}", "evaluation", "recon", "model", r->model, "clips",
+                          (json_int_t)r->clips, "seconds", (json_int_t)r->seconds);
     if (j) {
         json_object_set_new(j, "codec_film", quality_json(r, "codec, film 256x144", &r->film));
         json_object_set_new(j, "codec_still", quality_json(r, "codec, picture 256x144", &r->still));
         if (r->m->refiner) {
             json_object_set_new(j, "refined_512", quality_json(r, "refined, 512x288", &r->refined[0]));
-            json_object_set_new(j, "lanczos_512", quality_json(r, "Lanczos of the true film, 512x288", &r->lanczos[0]));
+            json_object_set_new(j, "lanczos_512",
+                                quality_json(r, "Lanczos of the true film, 512x288", &r->lanczos[0]));
             json_object_set_new(j, "refined_2048", quality_json(r, "refined, 2048x1152", &r->refined[1]));
-            json_object_set_new(j, "lanczos_2048", quality_json(r, "Lanczos of the true film, 2048x1152", &r->lanczos[1]));
+            json_object_set_new(j, "lanczos_2048",
+                                quality_json(r, "Lanczos of the true film, 2048x1152", &r->lanczos[1]));
         }
         json_object_set_new(j, "figures_decoded", hm_eval_figures_json(&d));
         json_object_set_new(j, "figures_truth", hm_eval_figures_json(&t));
@@ -137,12 +149,18 @@ static himmel_status report(const recon_run *r, himmel_error *err)
 
 static himmel_status run(recon_run *r, himmel_error *err)
 {
-    const hm_option_spec spec[] = {
-        {"model", HM_O_STR, &r->model, 0, 0}, {"json", HM_O_STR, &r->json, 0, 0}, {"clips", HM_O_INT, &r->clips, 1, 1e5},
-        {"seconds", HM_O_INT, &r->seconds, 1, 10}, {"threads", HM_O_INT, &r->threads, 0, 1024}};
-    himmel_status rc = hm_options_parse("eval recon", spec, HM_COUNT(spec), r->job->opts, r->job->n_opts, err);
+    const hm_option_spec spec[] = {{"model", HM_O_STR, &r->model, 0, 0},
+                                   {"json", HM_O_STR, &r->json, 0, 0},
+                                   {"clips", HM_O_INT, &r->clips, 1, 1e5},
+                                   {"seconds", HM_O_INT, &r->seconds, 1, 10},
+                                   {"threads", HM_O_INT, &r->threads, 0, 1024}};
+    himmel_status rc =
+        hm_options_parse("eval recon", spec, HM_COUNT(spec), r->job->opts, r->job->n_opts, err);
     if (rc) return rc;
-    if (!r->model) return hm_fail(err, HIMMEL_EINVAL, "eval recon: --model FILE (with a codec, and a refiner if it is to be looked at) is needed");
+    if (!r->model)
+        return hm_fail(
+            err, HIMMEL_EINVAL,
+            "eval recon: --model FILE (with a codec, and a refiner if it is to be looked at) is needed");
     if ((rc = hm_eval_open_model(&r->m, r->model, false, err))) return rc;
     if (r->threads) hm_set_threads((int)r->threads);
     r->T = (int)r->seconds + 1;
@@ -150,7 +168,8 @@ static himmel_status run(recon_run *r, himmel_error *err)
     r->z = malloc((size_t)r->T * GH * GW * hm_codec_channels(r->m->codec) * sizeof *r->z);
     r->a = malloc((size_t)r->n_frames * FRAME * sizeof *r->a);
     r->b = malloc((size_t)r->n_frames * FRAME * sizeof *r->b);
-    if (!r->z || !r->a || !r->b) return hm_fail(err, HIMMEL_ENOMEM, "eval: out of memory for a clip of %d s", (int)r->seconds);
+    if (!r->z || !r->a || !r->b)
+        return hm_fail(err, HIMMEL_ENOMEM, "eval: out of memory for a clip of %d s", (int)r->seconds);
     uint64_t seed = HM_EVAL_SEEDS;
     const double start = hm_now();
     for (int64_t i = 0; i < r->clips; i++) {
@@ -159,7 +178,8 @@ static himmel_status run(recon_run *r, himmel_error *err)
         if ((rc = one_clip(r, &s, err))) return rc;
         const double eta = (hm_now() - start) / (double)(i + 1) * (double)(r->clips - i - 1);
         if (hm_job_step(r->job, "clips", i + 1, r->clips, eta, ""))
-            return hm_fail(err, HIMMEL_ECANCELLED, "stopped after %lld of %lld clips", (long long)i + 1, (long long)r->clips);
+            return hm_fail(err, HIMMEL_ECANCELLED, "stopped after %lld of %lld clips", (long long)i + 1,
+                           (long long)r->clips);
     }
     return report(r, err);
 }

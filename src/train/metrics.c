@@ -38,7 +38,8 @@ static void gaussian(float w[TAPS])
 }
 
 /* dst [H-10][W-10] = src [H][W] under the window; tmp [H-10][W]. */
-HM_CLONES static void smooth(float *restrict dst, const float *restrict src, float *restrict tmp, int W, int H, const float *w)
+HM_CLONES static void smooth(float *restrict dst, const float *restrict src, float *restrict tmp, int W,
+                             int H, const float *w)
 {
     for (int y = 0; y + TAPS <= H; y++)
         for (int x = 0; x < W; x++) {
@@ -66,7 +67,8 @@ double hm_ssim(const float *a, const float *b, int W, int H)
     const size_t n = (size_t)W * H, m = (size_t)(W - TAPS + 1) * (H - TAPS + 1);
     float w[TAPS], *buf = malloc((6 * n + 5 * m) * sizeof *buf);
     if (!buf) return NAN;
-    float *p[5] = {buf, buf + n, buf + 2 * n, buf + 3 * n, buf + 4 * n}, *tmp = buf + 5 * n, *mean = buf + 6 * n;
+    float *p[5] = {buf, buf + n, buf + 2 * n, buf + 3 * n, buf + 4 * n}, *tmp = buf + 5 * n,
+          *mean = buf + 6 * n;
     gaussian(w);
     luminance(p[0], a, n);
     luminance(p[1], b, n);
@@ -79,7 +81,8 @@ double hm_ssim(const float *a, const float *b, int W, int H)
     const double c1 = 0.01 * 0.01, c2 = 0.03 * 0.03;
     double sum = 0;
     for (size_t i = 0; i < m; i++) {
-        const double ma = mean[i], mb = mean[m + i], va = mean[2 * m + i] - ma * ma, vb = mean[3 * m + i] - mb * mb;
+        const double ma = mean[i], mb = mean[m + i], va = mean[2 * m + i] - ma * ma,
+                     vb = mean[3 * m + i] - mb * mb;
         const double ab = mean[4 * m + i] - ma * mb;
         sum += (2 * ma * mb + c1) * (2 * ab + c2) / ((ma * ma + mb * mb + c1) * (va + vb + c2));
     }
@@ -111,8 +114,9 @@ static void multiply(double *c, const double *a, const double *b, int d)
             for (int j = 0; j < d; j++) c[(size_t)i * d + j] += a[(size_t)i * d + k] * b[(size_t)k * d + j];
 }
 
-/* Eigenvalues of the symmetric a [d][d] (destroyed) and their vectors as columns of v, by cyclic Jacobi rotations (Golub & Van
- * Loan 8.5): slow, but exact to rounding for singular matrices, which few films give. */
+/* Eigenvalues of the symmetric a [d][d] (destroyed) and their vectors as columns of v, by cyclic Jacobi
+ * rotations (Golub & Van Loan 8.5): slow, but exact to rounding for singular matrices, which few films give.
+  */
 static bool jacobi(double *a, int d, double *val, double *v)
 {
     double all = 0, off = 0;
@@ -125,7 +129,8 @@ static bool jacobi(double *a, int d, double *val, double *v)
                 off += apq * apq;
                 if (apq == 0) continue;
                 const double h = (a[q * d + q] - a[p * d + p]) / (2 * apq);
-                const double t = (h < 0 ? -1 : 1) / (fabs(h) + sqrt(h * h + 1)), c = 1 / sqrt(t * t + 1), s = t * c;
+                const double t = (h < 0 ? -1 : 1) / (fabs(h) + sqrt(h * h + 1)), c = 1 / sqrt(t * t + 1),
+                             s = t * c;
                 for (int k = 0; k < d; k++) { /* columns p, q */
                     const double x = a[k * d + p], y = a[k * d + q], u = v[k * d + p], w = v[k * d + q];
                     a[k * d + p] = c * x - s * y, a[k * d + q] = s * x + c * y;
@@ -164,12 +169,15 @@ double hm_frechet(const float *a, size_t na, const float *b, size_t nb, int d)
     double *ma = u + dd, *mb = ma + d, *val = mb + d;
     moments(a, na, d, ma, A);
     moments(b, nb, d, mb, B);
-    for (int k = 0; k < d; k++) out += (ma[k] - mb[k]) * (ma[k] - mb[k]) + A[(size_t)k * d + k] + B[(size_t)k * d + k];
+    for (int k = 0; k < d; k++)
+        out += (ma[k] - mb[k]) * (ma[k] - mb[k]) + A[(size_t)k * d + k] + B[(size_t)k * d + k];
     if (square_root(A, d, root, val, vec)) {
         multiply(t, root, B, d);
         multiply(u, t, root, d);
         for (int i = 0; i < d; i++) /* rounding */
-            for (int j = 0; j < i; j++) u[(size_t)i * d + j] = u[(size_t)j * d + i] = 0.5 * (u[(size_t)i * d + j] + u[(size_t)j * d + i]);
+            for (int j = 0; j < i; j++)
+                u[(size_t)i * d + j] = u[(size_t)j * d + i] =
+                    0.5 * (u[(size_t)i * d + j] + u[(size_t)j * d + i]);
         if (jacobi(u, d, val, vec))
             for (int k = 0; k < d; k++) out -= 2 * sqrt(fmax(val[k], 0));
         else
@@ -199,7 +207,8 @@ HM_CLONES static double sum_square(const float *restrict a, const float *restric
     return (double)s;
 }
 
-HM_CLONES static double sum_second(const float *restrict a, const float *restrict b, const float *restrict c, size_t n)
+HM_CLONES static double sum_second(const float *restrict a, const float *restrict b, const float *restrict c,
+                                   size_t n)
 {
     float s = 0;
 #pragma omp simd reduction(+ : s)
@@ -268,7 +277,8 @@ static double mean_of(double sum, uint64_t n) { return n ? sum / (double)n : NAN
 hm_film_figures hm_film_look(const hm_film_sums *s)
 {
     hm_film_figures f;
-    for (int k = 0; k < 3; k++) f.edge[k] = mean_of(s->edge[k], s->n_edge[k]) / mean_of(s->inside[k], s->n_inside[k]);
+    for (int k = 0; k < 3; k++)
+        f.edge[k] = mean_of(s->edge[k], s->n_edge[k]) / mean_of(s->inside[k], s->n_inside[k]);
     f.start = mean_of(s->start, s->n_start) / mean_of(s->inside[2], s->n_inside[2]);
     f.motion = mean_of(s->motion, s->n_motion);
     f.flicker = mean_of(s->flicker, s->n_flicker);

@@ -1,9 +1,11 @@
 /* probe.c - `himmel train probe`: the probe's footage, training, and how well it reads real footage.
  * SPDX-License-Identifier: MIT
  *
- *   scenes (not held out) -render 8 frames at 128x72-> pool -mirror, blur, noise-> network -> cross entropy per fact -> AdamW
- * Each step renders a few new clips in place of the oldest of the pool, so that a clip is used `uses` times on average.
- * Everything random comes from (seed, step). Tested on scenes whose combination of facts is held out. */
+ *   scenes (not held out) -render 8 frames at 128x72-> pool -mirror, blur, noise-> network
+ *     -> cross entropy per fact -> AdamW
+ * Each step renders a few new clips in place of the oldest of the pool, so that a clip is used `uses` times
+ * on average. Everything random comes from (seed, step). Tested on scenes whose combination of facts is held
+ * out. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +18,7 @@
 #include "train/probe.h"
 #include "train/train.h"
 
-enum { POOL = 3072, IN = 6 };
+enum { POOL = 3072 };
 
 /* ---- footage ---- */
 
@@ -49,7 +51,8 @@ himmel_status hm_probe_render(const hm_scene *s, double t0, uint8_t *clip, himme
     const hm_view view = {HM_PROBE_W, HM_PROBE_H, 0, 0, HM_PROBE_W, HM_PROBE_H};
     float *rgb = malloc(HM_PROBE_FRAME_BYTES * sizeof *rgb);
     hm_renderer *r = NULL;
-    const himmel_status rc = rgb ? hm_renderer_new(&r, s, err) : hm_fail(err, HIMMEL_ENOMEM, "probe: out of memory for a frame");
+    const himmel_status rc =
+        rgb ? hm_renderer_new(&r, s, err) : hm_fail(err, HIMMEL_ENOMEM, "probe: out of memory for a frame");
     for (int i = 0; !rc && i < HM_PROBE_FRAMES; i++) {
         hm_render(r, &view, t0 + (double)hm_probe_frame(i) / HM_FPS, rgb);
         hm_probe_quantise(rgb, clip + (size_t)i * HM_PROBE_FRAME_BYTES);
@@ -66,17 +69,17 @@ typedef struct {
     const char *out;
     int64_t steps, batch, uses, seed, threads, test;
     double minutes, lr;
-    uint8_t *pool;       /* [POOL][clip] */
-    hm_scene *scene;     /* [POOL] */
+    uint8_t *pool;   /* [POOL][clip] */
+    hm_scene *scene; /* [POOL] */
     int64_t n_pool, n_rendered;
     uint64_t next_seed;
     hm_params ps;
     hm_probe_net net;
     hm_graph *g;
-    float *x;            /* [batch][7][72][128][6] */
-    int32_t *labels;     /* [facts][batch] */
+    float *x;        /* [batch][7][36][64][24] */
+    int32_t *labels; /* [facts][batch] */
     double accuracy[HM_N_FACTS];
-    char said[400];      /* accuracies in words */
+    char said[400]; /* accuracies in words */
 } probe_run;
 
 static himmel_status add_clips(probe_run *r, int64_t n, himmel_error *err)
@@ -92,8 +95,9 @@ static himmel_status add_clips(probe_run *r, int64_t n, himmel_error *err)
     for (int64_t i = 0; i < n; i++) {
         const int64_t at = (first + i) % POOL;
         himmel_error e = {0};
-        const himmel_status one = hm_probe_render(&r->scene[at], (double)hm_clip_start(r->scene[at].seed, 1 + HM_PROBE_SECONDS),
-                                                  r->pool + (size_t)at * HM_PROBE_CLIP_BYTES, &e);
+        const himmel_status one =
+            hm_probe_render(&r->scene[at], (double)hm_clip_start(r->scene[at].seed, 1 + HM_PROBE_SECONDS),
+                            r->pool + (size_t)at * HM_PROBE_CLIP_BYTES, &e);
 #pragma omp critical(hm_probe)
         if (one && !rc) {
             rc = one;
@@ -119,7 +123,8 @@ static void blur_line(float *p, int n, int stride, float a)
 /* Mild: what a codec may do to a film should not matter. */
 static void augment(float *frames, bool mirror, hm_rng *r)
 {
-    const float blur = hm_rng_float(r) < 0.5f ? hm_rng_range(r, 0, 0.25f) : 0, noise = hm_rng_range(r, 0, 0.012f);
+    const float blur = hm_rng_float(r) < 0.5f ? hm_rng_range(r, 0, 0.25f) : 0,
+                noise = hm_rng_range(r, 0, 0.012f);
     const float gain = hm_rng_range(r, 0.97f, 1.03f), lift = hm_rng_range(r, -0.015f, 0.015f);
     const int W = HM_PROBE_W, H = HM_PROBE_H;
     const uint64_t seed = hm_rng_u64(r);
@@ -153,13 +158,14 @@ static void label(probe_run *r, const hm_scene *s, int64_t b)
 
 static void fill(probe_run *r, int64_t step)
 {
-    const size_t in = (size_t)HM_PROBE_PAIRS * HM_PROBE_W * HM_PROBE_H * IN;
 #pragma omp parallel for schedule(dynamic, 1)
     for (int64_t b = 0; b < r->batch; b++) {
-        hm_rng rng = hm_rng_at(hm_mix((uint64_t)r->seed, 0x70726f6265ull), hm_mix((uint64_t)step, (uint64_t)b));
+        hm_rng rng =
+            hm_rng_at(hm_mix((uint64_t)r->seed, 0x70726f6265ull), hm_mix((uint64_t)step, (uint64_t)b));
         const int64_t at = (int64_t)hm_rng_below(&rng, (uint32_t)r->n_pool);
         const bool mirror = hm_rng_below(&rng, 2);
-        float *frames = malloc(HM_PROBE_CLIP_BYTES * sizeof *frames), *x = r->x + (size_t)b * in;
+        float *frames = malloc(HM_PROBE_CLIP_BYTES * sizeof *frames),
+              *x = r->x + (size_t)b * HM_PROBE_CLIP_INPUT;
         hm_scene s = r->scene[at];
         if (mirror) hm_scene_mirror(&s);
         label(r, &s, b);
@@ -169,7 +175,7 @@ static void fill(probe_run *r, int64_t step)
             augment(frames, mirror, &rng);
             hm_probe_input(frames, x);
         } else { /* no memory: a sample that teaches nothing */
-            memset(x, 0, in * sizeof *x);
+            memset(x, 0, HM_PROBE_CLIP_INPUT * sizeof *x);
             for (int f = 0; f < HM_N_FACTS; f++) r->labels[f * r->batch + b] = -1;
         }
         free(frames);
@@ -183,7 +189,8 @@ static double one_step(probe_run *r, const hm_optim *opt, int64_t step)
     fill(r, step);
     hm_graph_reset(g);
     hm_params_zero_grad(&r->ps);
-    hm_tensor *x = hm_wrap(g, HM_F32, HM_DIMS(r->batch * HM_PROBE_PAIRS, HM_PROBE_H, HM_PROBE_W, IN), r->x);
+    hm_tensor *x = hm_wrap(
+        g, HM_F32, HM_DIMS(r->batch * HM_PROBE_PAIRS, HM_PROBE_H / 2, HM_PROBE_W / 2, HM_PROBE_IN), r->x);
     hm_probe_forward(g, &r->net, hm_cast(g, x, hm_act(g)), r->batch, logits, NULL);
     for (int f = 0; f < HM_N_FACTS; f++) {
         hm_tensor *l = hm_loss_xent(g, logits[f], r->labels + f * r->batch);
@@ -213,16 +220,18 @@ static himmel_status train(probe_run *r, himmel_error *err)
         loss += one_step(r, &opt, step);
         n++;
         const double dt = hm_now() - t0, each = dt / (double)(step + 1);
-        if (r->minutes > 0 && step >= 5) opt.total = HM_MIN(r->steps, HM_MAX(step + 1, (int64_t)(60 * r->minutes / each)));
+        if (r->minutes > 0 && step >= 5)
+            opt.total = HM_MIN(r->steps, HM_MAX(step + 1, (int64_t)(60 * r->minutes / each)));
         eta = each * (double)(opt.total - step - 1);
         char note[160] = "";
         if ((step + 1) % 100 == 0 || step + 1 == opt.total) {
-            snprintf(note, sizeof note, "step %lld loss %.3f clips rendered %lld, %.1f samples/s", (long long)step + 1, loss / n,
-                     (long long)r->n_rendered, (double)r->batch / each);
+            snprintf(note, sizeof note, "step %lld loss %.3f clips rendered %lld, %.1f samples/s",
+                     (long long)step + 1, loss / n, (long long)r->n_rendered, (double)r->batch / each);
             loss = n = 0;
         }
         if (hm_job_step(r->job, "train probe", step + 1, opt.total, eta, note))
-            rc = hm_fail(err, HIMMEL_ECANCELLED, "stopped at step %lld; nothing was written", (long long)step + 1);
+            rc = hm_fail(err, HIMMEL_ECANCELLED, "stopped at step %lld; nothing was written",
+                         (long long)step + 1);
     }
     return rc;
 }
@@ -232,7 +241,9 @@ static himmel_status save(probe_run *r, himmel_error *err)
     hm_st_writer *w = hm_st_writer_new();
     if (!w) return hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", r->out);
     char meta[256];
-    snprintf(meta, sizeof meta, "{\"trainer\":\"himmel train probe\",\"renderer\":\"%s\",\"seed\":%lld,\"clips\":%lld,\"parameters\":%zu}",
+    snprintf(meta, sizeof meta,
+             "{\"trainer\":\"himmel train "
+             "probe\",\"renderer\":\"%s\",\"seed\":%lld,\"clips\":%lld,\"parameters\":%zu}",
              HM_SCENE_VERSION, (long long)r->seed, (long long)r->n_rendered, hm_params_count(&r->ps));
     himmel_status rc = hm_params_export(&r->ps, w, HM_BF16, err);
     if (!rc) rc = hm_st_add_meta(w, "himmel.probe", meta, err);
@@ -259,7 +270,8 @@ static himmel_status measure(probe_run *r, himmel_error *err)
         for (int64_t i = 0; i < m; i++) /* the pool has done its work: its memory is used again */
             failed += hm_probe_render(&s[i], (double)hm_clip_start(s[i].seed, 1 + HM_PROBE_SECONDS),
                                       r->pool + (size_t)i * HM_PROBE_CLIP_BYTES, NULL) != HIMMEL_OK;
-        rc = failed ? hm_fail(err, HIMMEL_ENOMEM, "probe: out of memory for test clips") : hm_probe_look(p, r->pool, m, fact, NULL, err);
+        rc = failed ? hm_fail(err, HIMMEL_ENOMEM, "probe: out of memory for test clips")
+                    : hm_probe_look(p, r->pool, m, fact, NULL, err);
         for (int64_t i = 0; !rc && i < m; i++)
             for (int f = 0; f < HM_N_FACTS; f++) {
                 if (!(hm_probe_askable(&s[i]) >> f & 1)) continue;
@@ -271,39 +283,46 @@ static himmel_status measure(probe_run *r, himmel_error *err)
     hm_str said = {r->said, sizeof r->said, 0};
     hm_str_addf(&said, "facts read from %lld held-out clips:", (long long)n);
     for (int f = 0; f < HM_N_FACTS; f++)
-        hm_str_addf(&said, " %s %.1f %%", hm_fact_name((hm_fact)f), asked[f] ? 100.0 * (double)right[f] / (double)asked[f] : 0.0);
+        hm_str_addf(&said, " %s %.1f %%", hm_fact_name((hm_fact)f),
+                    asked[f] ? 100.0 * (double)right[f] / (double)asked[f] : 0.0);
     if (!rc) hm_job_step(r->job, "train probe", r->steps, r->steps, 0, r->said);
     return rc;
 }
 
 static himmel_status run(probe_run *r, himmel_error *err)
 {
-    const hm_option_spec spec[] = {
-        {"out", HM_O_STR, &r->out, 0, 0}, {"steps", HM_O_INT, &r->steps, 1, 1e7}, {"minutes", HM_O_REAL, &r->minutes, 0, 1e5},
-        {"batch", HM_O_INT, &r->batch, 2, 256}, {"uses", HM_O_INT, &r->uses, 1, 100}, {"seed", HM_O_INT, &r->seed, 0, 1e15},
-        {"lr", HM_O_REAL, &r->lr, 0, 1}, {"threads", HM_O_INT, &r->threads, 0, 1024}, {"test", HM_O_INT, &r->test, 1, 1e6}};
-    himmel_status rc = hm_options_parse("train probe", spec, HM_COUNT(spec), r->job->opts, r->job->n_opts, err);
+    const hm_option_spec spec[] = {{"out", HM_O_STR, &r->out, 0, 0},
+                                   {"steps", HM_O_INT, &r->steps, 1, 1e7},
+                                   {"minutes", HM_O_REAL, &r->minutes, 0, 1e5},
+                                   {"batch", HM_O_INT, &r->batch, 2, 256},
+                                   {"uses", HM_O_INT, &r->uses, 1, 100},
+                                   {"seed", HM_O_INT, &r->seed, 0, 1e15},
+                                   {"lr", HM_O_REAL, &r->lr, 0, 1},
+                                   {"threads", HM_O_INT, &r->threads, 0, 1024},
+                                   {"test", HM_O_INT, &r->test, 1, 1e6}};
+    himmel_status rc =
+        hm_options_parse("train probe", spec, HM_COUNT(spec), r->job->opts, r->job->n_opts, err);
     if (rc) return rc;
     if (!r->out) return hm_fail(err, HIMMEL_EINVAL, "train probe: --out FILE is needed");
     if (r->threads) hm_set_threads((int)r->threads);
-    const size_t in = (size_t)HM_PROBE_PAIRS * HM_PROBE_W * HM_PROBE_H * IN;
     r->pool = malloc((size_t)POOL * HM_PROBE_CLIP_BYTES);
     r->scene = malloc(POOL * sizeof *r->scene);
-    r->x = malloc((size_t)r->batch * in * sizeof *r->x);
+    r->x = malloc((size_t)r->batch * HM_PROBE_CLIP_INPUT * sizeof *r->x);
     r->labels = malloc((size_t)r->batch * HM_N_FACTS * sizeof *r->labels);
-    if (!r->pool || !r->scene || !r->x || !r->labels) return hm_fail(err, HIMMEL_ENOMEM, "train probe: out of memory for clips");
+    if (!r->pool || !r->scene || !r->x || !r->labels)
+        return hm_fail(err, HIMMEL_ENOMEM, "train probe: out of memory for clips");
     r->next_seed = HM_PROBE_TRAIN_SEEDS + ((uint64_t)r->seed << 30);
     hm_params_init(&r->ps, HM_BF16, (uint64_t)r->seed ^ 0x70726f6265ull, NULL);
     const hm_graph_opts go = {.act = HM_BF16, .tape = true, .n_threads = (int)r->threads};
-    if ((rc = hm_probe_params(&r->net, hm_params_bind, &r->ps, err)) || (rc = hm_graph_new(&r->g, &go, err)) ||
-        (rc = train(r, err)) || (rc = save(r, err)))
+    if ((rc = hm_probe_params(&r->net, hm_params_bind, &r->ps, err)) ||
+        (rc = hm_graph_new(&r->g, &go, err)) || (rc = train(r, err)) || (rc = save(r, err)))
         return rc;
     return measure(r, err);
 }
 
 himmel_status hm_train_probe_cmd(const hm_job *job, himmel_error *err)
 {
-    probe_run r = {.job = job, .steps = 2400, .batch = 32, .uses = 3, .seed = 1, .lr = 1e-3, .test = 1000};
+    probe_run r = {.job = job, .steps = 2400, .batch = 32, .uses = 2, .seed = 1, .lr = 1e-3, .test = 1000};
     const himmel_status rc = run(&r, err);
     hm_graph_free(r.g);
     hm_params_deinit(&r.ps);

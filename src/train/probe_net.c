@@ -1,6 +1,6 @@
 /* probe_net.c - the probe's network, and a trained one at work.   SPDX-License-Identifier: MIT
  *
- *   x [B*7,72,128,6] -unshuffle 2-> [36,64,24] -conv-> 32 -conv/2-> [18,32,64] -conv/2-> [9,16,96] -conv, added-> 96
+ *   x [B*7,36,64,24] -conv-> 32 -conv/2-> [18,32,64] -conv/2-> [9,16,96] -conv, added-> 96
  *     -conv/2-> [5,8,128] -> mean over the map 128 | 16 a place, all places -> 128  = 256 a pair
  *   mean | last three minus first three | mean |change| over the pairs -> 64 (feature) -gelu-> heads
  * LayerNorm over the channels after every convolution but the first. */
@@ -10,9 +10,34 @@
 
 #include "train/probe.h"
 
-enum { C1 = 32, C2 = 64, C3 = 96, C4 = 128, CP = 16, MAP_H = 5, MAP_W = 8, PAIR = 256, IN = 6 };
-enum { S_C1_W, S_C1_B, S_C2_W, S_C2_B, S_N2_W, S_N2_B, S_C3_W, S_C3_B, S_N3_W, S_N3_B, S_C4_W, S_C4_B, S_N4_W, S_N4_B,
-       S_C5_W, S_C5_B, S_N5_W, S_N5_B, S_PLACE_W, S_PLACE_B, S_MAP_W, S_MAP_B, S_FEATURE_W, S_FEATURE_B, S_HEADS };
+enum { C1 = 32, C2 = 64, C3 = 96, C4 = 128, CP = 16, MAP_H = 5, MAP_W = 8, PAIR = 256 };
+enum {
+    S_C1_W,
+    S_C1_B,
+    S_C2_W,
+    S_C2_B,
+    S_N2_W,
+    S_N2_B,
+    S_C3_W,
+    S_C3_B,
+    S_N3_W,
+    S_N3_B,
+    S_C4_W,
+    S_C4_B,
+    S_N4_W,
+    S_N4_B,
+    S_C5_W,
+    S_C5_B,
+    S_N5_W,
+    S_N5_B,
+    S_PLACE_W,
+    S_PLACE_B,
+    S_MAP_W,
+    S_MAP_B,
+    S_FEATURE_W,
+    S_FEATURE_B,
+    S_HEADS
+};
 _Static_assert(S_HEADS + 2 * HM_N_FACTS <= HM_PROBE_N_SLOTS, "slots");
 
 himmel_status hm_probe_params(hm_probe_net *n, hm_param_fn *fn, void *user, himmel_error *err)
@@ -21,16 +46,33 @@ himmel_status hm_probe_params(hm_probe_net *n, hm_param_fn *fn, void *user, himm
         const char *name;
         int nd;
         int64_t dim[4];
-    } table[S_HEADS] = {
-        {"conv1.weight", 4, {C1, 3, 3, 4 * IN}}, {"conv1.bias", 1, {C1}},
-        {"conv2.weight", 4, {C2, 3, 3, C1}}, {"conv2.bias", 1, {C2}}, {"norm2.weight", 1, {C2}}, {"norm2.bias", 1, {C2}},
-        {"conv3.weight", 4, {C3, 3, 3, C2}}, {"conv3.bias", 1, {C3}}, {"norm3.weight", 1, {C3}}, {"norm3.bias", 1, {C3}},
-        {"conv4.weight", 4, {C3, 3, 3, C3}}, {"conv4.bias", 1, {C3}}, {"norm4.weight", 1, {C3}}, {"norm4.bias", 1, {C3}},
-        {"conv5.weight", 4, {C4, 3, 3, C3}}, {"conv5.bias", 1, {C4}}, {"norm5.weight", 1, {C4}}, {"norm5.bias", 1, {C4}},
-        {"place.weight", 2, {CP, C4}}, {"place.bias", 1, {CP}}, {"map.weight", 2, {PAIR - C4, MAP_H * MAP_W * CP}},
-        {"map.bias", 1, {PAIR - C4}}, {"feature.weight", 2, {HM_PROBE_D, 3 * PAIR}}, {"feature.bias", 1, {HM_PROBE_D}}};
+    } table[S_HEADS] = {{"conv1.weight", 4, {C1, 3, 3, HM_PROBE_IN}},
+                        {"conv1.bias", 1, {C1}},
+                        {"conv2.weight", 4, {C2, 3, 3, C1}},
+                        {"conv2.bias", 1, {C2}},
+                        {"norm2.weight", 1, {C2}},
+                        {"norm2.bias", 1, {C2}},
+                        {"conv3.weight", 4, {C3, 3, 3, C2}},
+                        {"conv3.bias", 1, {C3}},
+                        {"norm3.weight", 1, {C3}},
+                        {"norm3.bias", 1, {C3}},
+                        {"conv4.weight", 4, {C3, 3, 3, C3}},
+                        {"conv4.bias", 1, {C3}},
+                        {"norm4.weight", 1, {C3}},
+                        {"norm4.bias", 1, {C3}},
+                        {"conv5.weight", 4, {C4, 3, 3, C3}},
+                        {"conv5.bias", 1, {C4}},
+                        {"norm5.weight", 1, {C4}},
+                        {"norm5.bias", 1, {C4}},
+                        {"place.weight", 2, {CP, C4}},
+                        {"place.bias", 1, {CP}},
+                        {"map.weight", 2, {PAIR - C4, MAP_H * MAP_W * CP}},
+                        {"map.bias", 1, {PAIR - C4}},
+                        {"feature.weight", 2, {HM_PROBE_D, 3 * PAIR}},
+                        {"feature.bias", 1, {HM_PROBE_D}}};
     himmel_status rc = HIMMEL_OK;
-    for (int i = 0; !rc && i < S_HEADS; i++) rc = fn(user, table[i].name, table[i].nd, table[i].dim, &n->slot[i], err);
+    for (int i = 0; !rc && i < S_HEADS; i++)
+        rc = fn(user, table[i].name, table[i].nd, table[i].dim, &n->slot[i], err);
     for (int f = 0; !rc && f < HM_N_FACTS; f++) {
         const int64_t dim[2] = {hm_fact_size((hm_fact)f), HM_PROBE_D};
         char name[64];
@@ -44,15 +86,19 @@ himmel_status hm_probe_params(hm_probe_net *n, hm_param_fn *fn, void *user, himm
 
 void hm_probe_input(const float *frames, float *x)
 {
-    const size_t frame = HM_PROBE_FRAME_BYTES;
-    for (int p = 0; p < HM_PROBE_PAIRS; p++) {
-        const float *a = frames + (size_t)p * frame, *b = a + frame;
-        for (size_t i = 0; i < frame / 3; i++, x += IN)
-            for (int c = 0; c < 3; c++) {
-                x[c] = 2 * a[3 * i + c] - 1;
-                x[3 + c] = 4 * (b[3 * i + c] - a[3 * i + c]); /* changes are small: about unit size */
-            }
-    }
+    const size_t row = 3 * HM_PROBE_W;
+    for (int p = 0; p < HM_PROBE_PAIRS; p++)
+        for (int y = 0; y < HM_PROBE_H; y += 2)
+            for (int i = 0; i < HM_PROBE_W; i += 2, x += HM_PROBE_IN)
+                for (int q = 0; q < 4; q++) {
+                    const float *a = frames + (size_t)p * HM_PROBE_FRAME_BYTES + (size_t)(y + q / 2) * row +
+                                     3 * (i + q % 2);
+                    for (int c = 0; c < 3; c++) {
+                        x[4 * c + q] = 2 * a[c] - 1;
+                        x[12 + 4 * c + q] =
+                            4 * (a[HM_PROBE_FRAME_BYTES + c] - a[c]); /* changes are small: about unit size */
+                    }
+                }
 }
 
 static hm_tensor *conv(hm_graph *g, const hm_probe_net *n, int slot, hm_tensor *x, int stride, bool relu)
@@ -67,10 +113,10 @@ static hm_tensor *conv_norm(hm_graph *g, const hm_probe_net *n, int slot, hm_ten
     return hm_relu(g, hm_layernorm(g, y, n->slot[slot + 2], n->slot[slot + 3], 1e-5f));
 }
 
-/* What one pair shows: x [n,72,128,6] -> [n,256]. */
+/* What one pair shows: x [n,36,64,24] -> [n,256]. */
 static hm_tensor *pairs(hm_graph *g, const hm_probe_net *n, hm_tensor *x, int64_t count)
 {
-    hm_tensor *h = conv(g, n, S_C1_W, hm_pixel_unshuffle(g, x, 2), 1, true);
+    hm_tensor *h = conv(g, n, S_C1_W, x, 1, true);
     h = conv_norm(g, n, S_C2_W, h, 2);
     h = conv_norm(g, n, S_C3_W, h, 2);
     h = hm_add_t(g, h, conv_norm(g, n, S_C4_W, h, 1));
@@ -97,8 +143,8 @@ static hm_tensor *mean_of(hm_graph *g, hm_tensor *y, int64_t B, int64_t P, int64
     return hm_cast(g, hm_mean_rows(g, y, w), hm_act(g));
 }
 
-void hm_probe_forward(hm_graph *g, const hm_probe_net *n, hm_tensor *x, int64_t B, hm_tensor *logits[HM_N_FACTS],
-                      hm_tensor **feature)
+void hm_probe_forward(hm_graph *g, const hm_probe_net *n, hm_tensor *x, int64_t B,
+                      hm_tensor *logits[HM_N_FACTS], hm_tensor **feature)
 {
     const int64_t P = HM_PROBE_PAIRS;
     hm_tensor *y = hm_reshape(g, pairs(g, n, x, B * P), HM_DIMS(B, P, PAIR));
@@ -125,7 +171,8 @@ struct hm_probe {
     hm_graph *g;
 };
 
-static himmel_status bind(void *user, const char *name, int nd, const int64_t *dim, hm_tensor **slot, himmel_error *err)
+static himmel_status bind(void *user, const char *name, int nd, const int64_t *dim, hm_tensor **slot,
+                          himmel_error *err)
 {
     hm_probe *p = user;
     const hm_tensor *t;
@@ -175,21 +222,22 @@ static void best_of(const hm_tensor *logits, int64_t B, int fact, uint8_t (*out)
     }
 }
 
-himmel_status hm_probe_look(hm_probe *p, const uint8_t *clips, int64_t n, uint8_t (*fact)[HM_N_FACTS], float *feature,
-                            himmel_error *err)
+himmel_status hm_probe_look(hm_probe *p, const uint8_t *clips, int64_t n, uint8_t (*fact)[HM_N_FACTS],
+                            float *feature, himmel_error *err)
 {
     enum { AT_ONCE = 16 };
-    const size_t in = (size_t)HM_PROBE_PAIRS * HM_PROBE_W * HM_PROBE_H * IN;
     float *frames = malloc(HM_PROBE_CLIP_BYTES * sizeof *frames);
     if (!frames) return hm_fail(err, HIMMEL_ENOMEM, "probe: out of memory for a clip");
     for (int64_t at = 0; at < n; at += AT_ONCE) {
         const int64_t B = HM_MIN((int64_t)AT_ONCE, n - at);
         hm_graph_reset(p->g);
-        hm_tensor *x = hm_new(p->g, HM_F32, HM_DIMS(B * HM_PROBE_PAIRS, HM_PROBE_H, HM_PROBE_W, IN)), *logits[HM_N_FACTS], *z;
+        hm_tensor *x = hm_new(p->g, HM_F32,
+                              HM_DIMS(B * HM_PROBE_PAIRS, HM_PROBE_H / 2, HM_PROBE_W / 2, HM_PROBE_IN)),
+                  *logits[HM_N_FACTS], *z;
         for (int64_t b = 0; b < B; b++) {
             const uint8_t *c = clips + (size_t)(at + b) * HM_PROBE_CLIP_BYTES;
             for (size_t i = 0; i < HM_PROBE_CLIP_BYTES; i++) frames[i] = (float)c[i] * (1.0f / 255);
-            hm_probe_input(frames, (float *)x->data + (size_t)b * in);
+            hm_probe_input(frames, (float *)x->data + (size_t)b * HM_PROBE_CLIP_INPUT);
         }
         hm_probe_forward(p->g, &p->net, hm_cast(p->g, x, hm_act(p->g)), B, logits, &z);
         for (int f = 0; fact && f < HM_N_FACTS; f++) best_of(logits[f], B, f, fact + at);

@@ -1,4 +1,5 @@
-/* world_cmd.c - `himmel world`: contact sheets, frames, clips and captions of our own footage.   SPDX-License-Identifier: MIT
+/* world_cmd.c - `himmel world`: contact sheets, frames, clips and captions of our own footage.
+ * SPDX-License-Identifier: MIT
  *   seed, scene JSON or prompt -> scene -renderer-> float frames -dither or colour matrix-> PNG, Y4M, MP4 */
 #include <errno.h>
 #include <stdio.h>
@@ -18,7 +19,8 @@ typedef struct {
     bool mirrored;
 } world_opts;
 
-/* The scene that the options ask for: JSON, or the prompt's facts and the rest drawn from the seed, or the seed's own. */
+/* The scene that the options ask for: JSON, or the prompt's facts and the rest drawn from the seed, or the
+ * seed's own. */
 static himmel_status pick_scene(const world_opts *o, hm_scene *s, himmel_error *err)
 {
     himmel_status rc = HIMMEL_OK;
@@ -58,7 +60,8 @@ static himmel_status sheet(const world_opts *o, himmel_error *err)
 {
     hm_sheet s;
     const int n = (int)o->count, w = (int)o->width, h = (int)o->height;
-    himmel_status rc = hm_sheet_init(&s, (int)HM_MIN(o->columns, o->count), (int)((n + o->columns - 1) / o->columns), w, h, err);
+    himmel_status rc = hm_sheet_init(&s, (int)HM_MIN(o->columns, o->count),
+                                     (int)((n + o->columns - 1) / o->columns), w, h, err);
     int failed = 0;
 #pragma omp parallel for schedule(dynamic, 1) reduction(+ : failed)
     for (int i = 0; i < (rc ? 0 : n); i++) {
@@ -110,9 +113,9 @@ static himmel_status frame(const world_opts *o, himmel_error *err)
 
 typedef struct {
     hm_encoder *mp4;
-    FILE *y4m;             /* PATH.part until it is complete */
+    FILE *y4m; /* PATH.part until it is complete */
     char part[4096];
-    hm_frame f;            /* of the Y4M file */
+    hm_frame f; /* of the Y4M file */
     uint8_t *planes;
 } clip_file;
 
@@ -128,14 +131,16 @@ static himmel_status clip_open(clip_file *c, const world_opts *o, himmel_error *
         return hm_fail(err, HIMMEL_EINVAL, "world: the path is too long");
     c->planes = malloc(n * 3 / 2);
     if (!c->planes) return hm_fail(err, HIMMEL_ENOMEM, "world: out of memory for a frame of %dx%d", w, h);
-    c->f = (hm_frame){HM_FRAME_YUV420, w, h, {c->planes, c->planes + n, c->planes + n + n / 4}, {w, w / 2, w / 2}};
+    c->f = (hm_frame){
+        HM_FRAME_YUV420, w, h, {c->planes, c->planes + n, c->planes + n + n / 4}, {w, w / 2, w / 2}};
     c->y4m = fopen(c->part, "wb");
     if (!c->y4m) return hm_fail(err, HIMMEL_EIO, "%s: cannot write: %s", o->out, strerror(errno));
     fprintf(c->y4m, "YUV4MPEG2 W%d H%d F%d:1 Ip A1:1 C420mpeg2 XCOLORRANGE=LIMITED\n", w, h, (int)o->fps);
     return HIMMEL_OK;
 }
 
-static himmel_status clip_push(clip_file *c, hm_scaler *s, const float *rgb, const char *path, himmel_error *err)
+static himmel_status clip_push(clip_file *c, hm_scaler *s, const float *rgb, const char *path,
+                               himmel_error *err)
 {
     if (c->mp4) {
         const hm_frame *f = hm_encoder_frame(c->mp4, err);
@@ -155,7 +160,8 @@ static himmel_status clip_finish(clip_file *c, const char *path, himmel_error *e
     if (c->mp4) return hm_encoder_finish(c->mp4, NULL, err);
     const int bad = fclose(c->y4m);
     c->y4m = NULL;
-    if (bad || rename(c->part, path)) return hm_fail(err, HIMMEL_EIO, "%s: cannot write: %s", path, strerror(errno));
+    if (bad || rename(c->part, path))
+        return hm_fail(err, HIMMEL_EIO, "%s: cannot write: %s", path, strerror(errno));
     c->part[0] = 0;
     return HIMMEL_OK;
 }
@@ -178,7 +184,8 @@ static himmel_status clip(const world_opts *o, himmel_error *err)
     hm_renderer *r = NULL;
     hm_scaler *scaler = NULL;
     float *rgb = malloc((size_t)w * h * 3 * sizeof *rgb);
-    himmel_status rc = rgb ? HIMMEL_OK : hm_fail(err, HIMMEL_ENOMEM, "world: out of memory for a frame of %dx%d", w, h);
+    himmel_status rc =
+        rgb ? HIMMEL_OK : hm_fail(err, HIMMEL_ENOMEM, "world: out of memory for a frame of %dx%d", w, h);
     if (!rc) rc = pick_scene(o, &s, err);
     if (!rc) rc = hm_renderer_new(&r, &s, err);
     if (!rc) rc = hm_scaler_new(&scaler, &so, err);
@@ -188,7 +195,8 @@ static himmel_status clip(const world_opts *o, himmel_error *err)
         render(r, w, h, o->at + (double)i / (double)o->fps, rgb);
         rc = clip_push(&c, scaler, rgb, o->out, err);
         if (!rc && hm_job_step(o->job, "world clip", i + 1, n, (hm_now() - t0) / (i + 1) * (n - i - 1), ""))
-            rc = hm_fail(err, HIMMEL_ECANCELLED, "stopped after %d of %d frames; nothing was written", i + 1, n);
+            rc = hm_fail(err, HIMMEL_ECANCELLED, "stopped after %d of %d frames; nothing was written", i + 1,
+                         n);
     }
     if (!rc) rc = clip_finish(&c, o->out, err);
     if (!rc) say_scene(o, &s);
@@ -228,25 +236,43 @@ HIMMEL_API himmel_status himmel_world(const char *what, const himmel_option *opt
         himmel_status (*run)(const world_opts *o, himmel_error *err);
         int64_t width, height, count;
         const char *endings[4];
-    } part[] = {{"sheet", sheet, 256, 144, 24, {".png", ".jpg", ".webp"}}, {"frame", frame, 1920, 1080, 1, {".png", ".jpg", ".webp"}},
-                {"clip", clip, 1280, 720, 1, {".mp4", ".y4m"}}, {"caption", caption, 0, 0, 8, {NULL}}};
+    } part[] = {{"sheet", sheet, 256, 144, 24, {".png", ".jpg", ".webp"}},
+                {"frame", frame, 1920, 1080, 1, {".png", ".jpg", ".webp"}},
+                {"clip", clip, 1280, 720, 1, {".mp4", ".y4m"}},
+                {"caption", caption, 0, 0, 8, {NULL}}};
     const hm_job job = {opts, n_opts, on_progress, user};
     for (size_t i = 0; what && i < HM_COUNT(part); i++) {
         if (strcmp(what, part[i].name)) continue;
-        world_opts o = {.job = &job, .count = part[i].count, .columns = 6, .width = part[i].width, .height = part[i].height,
-                        .fps = 24, .at = part[i].run == clip ? 0 : 5, .seconds = 10};
-        const hm_option_spec spec[] = {
-            {"out", HM_O_STR, &o.out, 0, 0}, {"seed", HM_O_INT, &o.seed, 0, 1e15}, {"scene", HM_O_STR, &o.scene, 0, 0},
-            {"prompt", HM_O_STR, &o.prompt, 0, 0}, {"count", HM_O_INT, &o.count, 1, 10000}, {"columns", HM_O_INT, &o.columns, 1, 100},
-            {"width", HM_O_INT, &o.width, 16, 8192}, {"height", HM_O_INT, &o.height, 16, 8192}, {"fps", HM_O_INT, &o.fps, 1, 120},
-            {"at", HM_O_REAL, &o.at, -100, 100}, {"seconds", HM_O_REAL, &o.seconds, 0.05, 100}, {"mirrored", HM_O_FLAG, &o.mirrored, 0, 0}};
+        world_opts o = {.job = &job,
+                        .count = part[i].count,
+                        .columns = 6,
+                        .width = part[i].width,
+                        .height = part[i].height,
+                        .fps = 24,
+                        .at = part[i].run == clip ? 0 : 5,
+                        .seconds = 10};
+        const hm_option_spec spec[] = {{"out", HM_O_STR, &o.out, 0, 0},
+                                       {"seed", HM_O_INT, &o.seed, 0, 1e15},
+                                       {"scene", HM_O_STR, &o.scene, 0, 0},
+                                       {"prompt", HM_O_STR, &o.prompt, 0, 0},
+                                       {"count", HM_O_INT, &o.count, 1, 10000},
+                                       {"columns", HM_O_INT, &o.columns, 1, 100},
+                                       {"width", HM_O_INT, &o.width, 16, 8192},
+                                       {"height", HM_O_INT, &o.height, 16, 8192},
+                                       {"fps", HM_O_INT, &o.fps, 1, 120},
+                                       {"at", HM_O_REAL, &o.at, -100, 100},
+                                       {"seconds", HM_O_REAL, &o.seconds, 0.05, 100},
+                                       {"mirrored", HM_O_FLAG, &o.mirrored, 0, 0}};
         himmel_status rc = hm_options_parse("world", spec, HM_COUNT(spec), opts, n_opts, err);
         bool fits = !part[i].endings[0];
         for (int k = 0; o.out && part[i].endings[k]; k++) fits |= hm_has_ending(o.out, part[i].endings[k]);
         if (!rc && !fits)
-            rc = hm_fail(err, HIMMEL_EINVAL, "world %s: --out FILE is needed, ending in %s%s%s", what, part[i].endings[0],
-                         part[i].endings[1] ? ", " : "", part[i].endings[1] ? part[i].endings[1] : "");
+            rc = hm_fail(err, HIMMEL_EINVAL, "world %s: --out FILE is needed, ending in %s%s%s", what,
+                         part[i].endings[0], part[i].endings[1] ? ", " : "",
+                         part[i].endings[1] ? part[i].endings[1] : "");
         return rc ? rc : part[i].run(&o, err);
     }
-    return hm_fail(err, HIMMEL_EINVAL, "world: cannot make \"%.40s\"; there are sheet, frame, clip and caption", what ? what : "");
+    return hm_fail(err, HIMMEL_EINVAL,
+                   "world: cannot make \"%.40s\"; there are sheet, frame, clip and caption",
+                   what ? what : "");
 }

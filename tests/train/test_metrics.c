@@ -1,4 +1,5 @@
-/* test_metrics.c - figures of pictures, films and feature sets against cases with known answers.   SPDX-License-Identifier: MIT */
+/* test_metrics.c - figures of pictures, films and feature sets against cases with known answers.
+ * SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,7 +47,8 @@ static void test_frechet(void)
         a[i] = s * (x - y), a[i + 1] = s * (x + y), b[i] = s * (u - v), b[i + 1] = s * (u + v);
     }
     CHECK_NEAR(hm_frechet(a, N, b, N, D), got, 1e-4 * got, "rotated");
-    for (int i = 0; i < N * D; i++) c[i] = a[i] + 0.5f; /* same covariance, mean moved by 0.5 in 8 directions */
+    for (int i = 0; i < N * D; i++)
+        c[i] = a[i] + 0.5f; /* same covariance, mean moved by 0.5 in 8 directions */
     CHECK_NEAR(hm_frechet(a, N, c, N, D), 8 * 0.25, 1e-3, "moved: %g", hm_frechet(a, N, c, N, D));
     /* Fewer points than dimensions: singular covariances must not break it. */
     CHECK_NEAR(hm_frechet(a, 4, a, 4, D), 0, 1e-4, "singular"); /* roots of rounding errors */
@@ -74,8 +76,9 @@ static void test_film(void)
             for (int x = 0; x < W; x++)
                 for (int k = 0; k < 3; k++) {
                     const int seconds = f > 48 ? 2 : f > 24 ? 1 : 0; /* edges between 24|25 and 48|49 */
-                    film[((f * H + y) * W + x) * 3 + k] = 0.001f * (float)(x + 2 * (x / 16) + y) + 0.001f * (float)f +
-                                                         0.004f * (float)seconds + 0.002f * (float)(f > 0);
+                    film[((f * H + y) * W + x) * 3 + k] = 0.001f * (float)(x + 2 * (x / 16) + y) +
+                                                          0.001f * (float)f + 0.004f * (float)seconds +
+                                                          0.002f * (float)(f > 0);
                 }
     hm_film_sums s = {0}, t = {0};
     hm_film_add(&s, film, N, W, H, 0, 16);
@@ -86,7 +89,8 @@ static void test_film(void)
     CHECK_NEAR(g.start, 3, 2e-3, "start: %g", g.start);
     CHECK_NEAR(g.motion, 0.001 * (59 + 4 + 4 + 2) / 59, 1e-6, "motion: %g", g.motion);
     CHECK_NEAR(g.flicker, 0.001 * (2 + 4 * 4) / 58, 1e-6, "flicker: %g", g.flicker);
-    CHECK_NEAR(g.gradient, 1e-6 * (H * (60 + 3 * 9) + W * 31) / (H * 63 + W * 31), 1e-9, "gradient: %g", g.gradient);
+    CHECK_NEAR(g.gradient, 1e-6 * (H * (60 + 3 * 9) + W * 31) / (H * 63 + W * 31), 1e-9, "gradient: %g",
+               g.gradient);
     /* Any part of the film knows its phase, and parts add up. */
     hm_film_sums part = {0};
     hm_film_add(&part, film + 20 * W * H * 3, 20, W, H, 20, 16);

@@ -1,4 +1,5 @@
-/* test_probe.c - the probe: what it is asked, what it sees, and that it learns, saves and reads.   SPDX-License-Identifier: MIT */
+/* test_probe.c - the probe: what it is asked, what it sees, and that it learns, saves and reads.
+ * SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,37 +17,48 @@ static void test_asking(void)
         hm_scene s, next;
         const uint64_t before = seed;
         hm_held_out_scene(&s, &seed);
-        if (!hm_held_out(&s) || seed <= before || s.seed != seed - 1) CHECK(false, "scene %d is not held out", i);
+        if (!hm_held_out(&s) || seed <= before || s.seed != seed - 1)
+            CHECK(false, "scene %d is not held out", i);
         const uint32_t ask = hm_probe_askable(&s);
-        CHECK((ask & 15) == 15 && (ask >> HM_FACT_CAMERA & 3) == 3, "time, weather, place, subject, camera, pace: always");
+        CHECK((ask & 15) == 15 && (ask >> HM_FACT_CAMERA & 3) == 3,
+              "time, weather, place, subject, camera, pace: always");
         coloured += ask >> HM_FACT_COLOUR & 1;
         counted += ask >> HM_FACT_COUNT & 1;
         sided += ask >> HM_FACT_SIDE & 1;
-        if (ask >> HM_FACT_COLOUR & 1) CHECK(s.fact[HM_FACT_COLOUR] != HM_COLOUR_NONE, "no colour to ask for");
+        if (ask >> HM_FACT_COLOUR & 1)
+            CHECK(s.fact[HM_FACT_COLOUR] != HM_COLOUR_NONE, "no colour to ask for");
         if (i == 0) {
             uint64_t again = HM_PROBE_TEST_SEEDS;
             hm_held_out_scene(&next, &again);
             CHECK(next.seed == s.seed, "the list of scenes is fixed");
         }
     }
-    CHECK(coloured > 60 && counted > 60 && sided > 100, "asked: colour %d, count %d, side %d", coloured, counted, sided);
+    CHECK(coloured > 60 && counted > 60 && sided > 100, "asked: colour %d, count %d, side %d", coloured,
+          counted, sided);
 }
 
 /* Pictures and changes come where they belong. */
 static void test_input(void)
 {
     const size_t frame = HM_PROBE_FRAME_BYTES, pixels = frame / 3;
-    float *frames = malloc(HM_PROBE_CLIP_BYTES * sizeof *frames), *x = malloc(HM_PROBE_PAIRS * pixels * 6 * sizeof *x);
+    float *frames = malloc(HM_PROBE_CLIP_BYTES * sizeof *frames),
+          *x = malloc(HM_PROBE_CLIP_INPUT * sizeof *x);
     uint8_t *bytes = malloc(frame);
     if (!frames || !x || !bytes) abort();
-    for (size_t i = 0; i < HM_PROBE_CLIP_BYTES; i++) frames[i] = 0.25f + 0.05f * (float)(i / frame) + 0.01f * (float)(i % 3);
+    for (size_t i = 0; i < HM_PROBE_CLIP_BYTES; i++)
+        frames[i] = 0.25f + 0.05f * (float)(i / frame) + 0.01f * (float)(i % 3);
+    frames[3 * frame + (2 * HM_PROBE_W + 5) * 3 + 1] = 1; /* frame 3, row 2, column 5, green */
     hm_probe_input(frames, x);
-    const float *p = x + (3 * pixels + 17) * 6; /* pair 3, some pixel */
-    CHECK_NEAR(p[1], 2 * (0.25 + 0.15 + 0.01) - 1, 1e-5, "picture: %g", (double)p[1]);
-    CHECK_NEAR(p[4], 0.2, 1e-5, "change: %g", (double)p[4]);
+    const float *p =
+        x + ((size_t)3 * pixels / 4 + 64 + 2) * HM_PROBE_IN; /* pair 3, rows 2 and 3, columns 4 and 5 */
+    CHECK_NEAR(p[4], 2 * (0.25 + 0.15 + 0.01) - 1, 1e-5, "picture: %g", (double)p[4]);
+    CHECK_NEAR(p[5], 1, 1e-5, "picture: %g", (double)p[5]);
+    CHECK_NEAR(p[16], 0.2, 1e-5, "change: %g", (double)p[16]);
+    CHECK_NEAR(p[17], 4 * (0.25 + 0.2 + 0.01 - 1), 1e-5, "change: %g", (double)p[17]);
     for (size_t i = 0; i < frame; i++) frames[i] = i % 4 == 0 ? -1 : i % 4 == 1 ? 2 : 0.5f;
     hm_probe_quantise(frames, bytes);
-    CHECK(bytes[0] == 0 && bytes[1] == 255 && bytes[2] == 128, "8 bit: %d %d %d", bytes[0], bytes[1], bytes[2]);
+    CHECK(bytes[0] == 0 && bytes[1] == 255 && bytes[2] == 128, "8 bit: %d %d %d", bytes[0], bytes[1],
+          bytes[2]);
     free(frames);
     free(x);
     free(bytes);
@@ -71,7 +83,8 @@ static int on_step(void *user, const himmel_progress *p)
 
 static himmel_status train(const char *path, const char *steps, losses *l, himmel_error *err)
 {
-    const himmel_option o[] = {{"out", path}, {"steps", steps}, {"batch", "4"}, {"uses", "4"}, {"test", "20"}, {"seed", "3"}};
+    const himmel_option o[] = {{"out", path}, {"steps", steps}, {"batch", "4"},
+                               {"uses", "4"}, {"test", "20"},   {"seed", "3"}};
     const hm_job job = {o, HM_COUNT(o), on_step, l};
     return hm_train_probe_cmd(&job, err);
 }
@@ -95,18 +108,22 @@ static void test_training(void)
     if (!clips || !p) abort();
     for (int i = 0; i < 3; i++) {
         hm_held_out_scene(&s[i], &seed);
-        CHECK(hm_probe_render(&s[i], 1.0, clips + (size_t)i * HM_PROBE_CLIP_BYTES, &err) == HIMMEL_OK, "%s", err.message);
+        CHECK(hm_probe_render(&s[i], 1.0, clips + (size_t)i * HM_PROBE_CLIP_BYTES, &err) == HIMMEL_OK, "%s",
+              err.message);
     }
     CHECK(hm_probe_look(p, clips, 3, fact, z, &err) == HIMMEL_OK, "%s", err.message);
-    CHECK(hm_probe_look(p, clips + 2 * (size_t)HM_PROBE_CLIP_BYTES, 1, again, one, &err) == HIMMEL_OK, "%s", err.message);
+    CHECK(hm_probe_look(p, clips + 2 * (size_t)HM_PROBE_CLIP_BYTES, 1, again, one, &err) == HIMMEL_OK, "%s",
+          err.message);
     CHECK(!memcmp(fact[2], again[0], sizeof again[0]), "a clip is read alike alone and in company");
     double d = 0, between = 0;
-    for (int k = 0; k < HM_PROBE_D; k++) d += fabsf(z[2 * HM_PROBE_D + k] - one[k]), between += fabsf(z[k] - one[k]);
+    for (int k = 0; k < HM_PROBE_D; k++)
+        d += fabsf(z[2 * HM_PROBE_D + k] - one[k]), between += fabsf(z[k] - one[k]);
     CHECK(d < 1e-2 * between && between > 0, "features: %g between readings, %g between clips", d, between);
     for (int i = 0; i < 3; i++)
         for (int f = 0; f < HM_N_FACTS; f++) CHECK(fact[i][f] < hm_fact_size((hm_fact)f), "value in range");
     hm_probe_free(p);
-    CHECK(hm_probe_open(&p, FIXTURES "/ltx_t5.safetensors", &err) != HIMMEL_OK && !p, "a foreign file is refused");
+    CHECK(hm_probe_open(&p, FIXTURES "/ltx_t5.safetensors", &err) != HIMMEL_OK && !p,
+          "a foreign file is refused");
     unlink(path);
     free(clips);
 }
