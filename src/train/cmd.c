@@ -50,26 +50,31 @@ himmel_status hm_train_cache_cmd(const hm_job *job, himmel_error *err)
     return rc;
 }
 
-/* One file from the parts of up to three: transformer, text and codec of --model, the refiner of --refiner. */
+/* One file: everything of --model, but the tensors whose names start with --part ("codec.", "refiner.") from --from. */
 himmel_status hm_train_join_cmd(const hm_job *job, himmel_error *err)
 {
-    static const char *const refiner[] = {"refiner.", NULL}, *const other[] = {"model.", "text_encoder.", "tokenizer.", "codec.", NULL};
-    const char *model = NULL, *with = NULL, *out = NULL;
-    const hm_option_spec spec[] = {
-        {"model", HM_O_STR, &model, 0, 0}, {"refiner", HM_O_STR, &with, 0, 0}, {"out", HM_O_STR, &out, 0, 0}};
+    const char *model = NULL, *from = NULL, *part = NULL, *out = NULL;
+    const hm_option_spec spec[] = {{"model", HM_O_STR, &model, 0, 0}, {"from", HM_O_STR, &from, 0, 0},
+                                   {"part", HM_O_STR, &part, 0, 0}, {"out", HM_O_STR, &out, 0, 0}};
     himmel_status rc = hm_options_parse("train join", spec, HM_COUNT(spec), job->opts, job->n_opts, err);
     if (rc) return rc;
-    if (!model || !with || !out)
-        return hm_fail(err, HIMMEL_EINVAL, "train join: --model FILE, --refiner FILE and --out FILE are needed");
-    static const char *const all_meta[] = {"config", "himmel.licence", "himmel.data_manifest_sha256", "himmel.data_manifest",
-                                           "himmel.training", NULL};
+    if (!model || !from || !part || !out)
+        return hm_fail(err, HIMMEL_EINVAL, "train join: --model, --from, --part (codec., refiner., ...) and --out are needed");
     hm_st *a = NULL, *b = NULL;
     hm_st_writer *w = hm_st_writer_new();
     if (!w) return hm_fail(err, HIMMEL_ENOMEM, "train join: out of memory");
     rc = hm_st_open(&a, model, err);
-    if (!rc) rc = hm_st_open(&b, with, err);
-    if (!rc) rc = hm_model_copy(w, a, refiner, NULL, err);
-    if (!rc) rc = hm_model_copy(w, b, other, all_meta, err);
+    if (!rc) rc = hm_st_open(&b, from, err);
+    if (!rc) rc = hm_model_copy(w, a, (const char *const[]){part, NULL}, NULL, err);
+    size_t taken = 0;
+    for (size_t i = 0; !rc && i < hm_st_count(b); i++) {
+        const char *name;
+        const hm_tensor *t = hm_st_at(b, i, &name);
+        if (strncmp(name, part, strlen(part))) continue;
+        rc = hm_st_add(w, name, t->dtype, t->nd, t->dim, t->data, err);
+        taken++;
+    }
+    if (!rc && !taken) rc = hm_fail(err, HIMMEL_EINVAL, "%s: has no tensor whose name starts with %.40s", from, part);
     if (!rc) rc = hm_st_write(w, out, err);
     hm_st_writer_free(w);
     hm_st_close(a);
