@@ -10,7 +10,7 @@ typedef struct {
     hm_lang lang;
     uint32_t say;   /* bit f: fact f may be mentioned (others are left out) */
 } hm_caption_opts;
-/* All facts that are worth saying about s (COLOUR only with a coloured subject, COUNT > 0, ...). */
+/* All facts that are worth saying about s (COLOUR only with a coloured subject, COUNT only where it can vary, ...). */
 uint32_t hm_caption_sayable(const hm_scene *s);
 /* A caption from the grammar: synonyms, order and style drawn from seed. Returns its length like snprintf; *said gets the
  * bit mask of facts that it states (a subset of opts->say & sayable; "camera still" and "real time" are mostly left unsaid). */
