@@ -298,7 +298,7 @@ static void report(dit_run *r, meter *m, char *note, size_t cap)
     *m = (meter){.t0 = hm_now()};
 }
 
-static void one_step(dit_run *r, meter *m)
+static himmel_status one_step(dit_run *r, meter *m, himmel_error *err)
 {
     const hm_group *g = pick_group(r);
     const int64_t B = batch_size(r, g);
@@ -310,13 +310,18 @@ static void one_step(dit_run *r, meter *m)
     hm_tensor *loss = forward(r);
     hm_backward(r->g, loss, 1.0f);
     m->loss += (double)*(float *)loss->data;
-    m->norm += hm_optim_step(&r->opt, &r->ps, r->step);
+    const double norm = hm_optim_step(&r->opt, &r->ps, r->step);
+    if (!isfinite(norm))
+        return hm_fail(err, HIMMEL_EINTERNAL, "train dit: the gradient is not finite at step %lld; %s keeps the last good state",
+                       (long long)r->step, r->o.state);
+    m->norm += norm;
     m->flops += hm_flops(r->g);
     m->n++;
     m->samples += B;
     r->samples += B;
     r->step++;
     r->seconds += hm_now() - t0;
+    return HIMMEL_OK;
 }
 
 static himmel_status loop(dit_run *r, himmel_error *err)
@@ -328,7 +333,7 @@ static himmel_status loop(dit_run *r, himmel_error *err)
     himmel_status rc = HIMMEL_OK;
     bool stop = false;
     while (!rc && !stop && r->step < r->o.steps && (r->o.minutes <= 0 || hm_now() - start < 60 * r->o.minutes)) {
-        one_step(r, &m);
+        if ((rc = one_step(r, &m, err))) return rc;
         if (r->step % 25 == 0) report(r, &m, note, sizeof note);
         if (r->has_val && r->step % r->o.val_every == 0) {
             const float v = validate(r);

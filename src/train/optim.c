@@ -33,22 +33,25 @@ HM_CLONES static double sum_squares(const float *x, size_t n)
     return s;
 }
 
-static double grad_norm(const hm_params *ps)
+/* Per parameter in parallel, then over parameters in order. */
+static double grad_norm(const hm_params *ps, double *part)
 {
     double s = 0;
+#pragma omp parallel for schedule(dynamic, 1)
     for (size_t i = 0; i < ps->n; i++)
-        if (ps->p[i]->kind != HM_OPT_FROZEN) s += sum_squares(ps->p[i]->grad.data, ps->p[i]->n);
+        part[i] = ps->p[i]->kind == HM_OPT_FROZEN ? 0 : sum_squares(ps->p[i]->grad.data, ps->p[i]->n);
+    for (size_t i = 0; i < ps->n; i++) s += part[i];
     return sqrt(s);
 }
 
-HM_CLONES static void adamw_range(const hm_optim *o, hm_param *p, float lr, float gs, const float *bias, size_t a, size_t b)
+HM_CLONES static void adamw_update(const hm_optim *o, hm_param *p, float lr, float gs, const float *bias)
 {
     float *restrict w = p->master, *restrict m = p->m, *restrict v = p->v;
     const float *restrict g = p->grad.data;
     const float b1 = (float)o->beta1, b2 = (float)o->beta2, eps = (float)o->eps;
     const float wd = p->decay ? (float)(lr * o->weight_decay) : 0, c1 = bias[0], c2 = bias[1];
 #pragma omp simd
-    for (size_t i = a; i < b; i++) {
+    for (size_t i = 0; i < p->n; i++) {
         const float x = g[i] * gs;
         m[i] = b1 * m[i] + (1 - b1) * x;
         v[i] = b2 * v[i] + (1 - b2) * x * x;
@@ -61,8 +64,7 @@ static void adamw(const hm_optim *o, hm_param *p, int64_t step, double factor, d
     const float lr = (float)(o->lr_adamw * factor * p->lr_scale);
     const float bias[2] = {(float)(1 / (1 - pow(o->beta1, (double)step + 1))),
                            (float)(1 / (1 - pow(o->beta2, (double)step + 1)))};
-#pragma omp parallel for schedule(static)
-    for (size_t i = 0; i < p->n; i += 65536) adamw_range(o, p, lr, (float)gs, bias, i, HM_MIN(i + 65536, p->n));
+    adamw_update(o, p, lr, (float)gs, bias);
 }
 
 HM_CLONES static void transpose(uint16_t *restrict dst, const uint16_t *restrict src, int64_t rows, int64_t cols)
@@ -127,37 +129,59 @@ static void muon(const hm_optim *o, hm_param *p, double factor, double gs, float
     muon_apply(p->master, y, p->n, (float)lr, (float)(lr * o->weight_decay));
 }
 
-HM_CLONES static void ema_range(float *restrict e, const float *restrict w, size_t n, float d)
+HM_CLONES static void ema_update(float *restrict e, const float *restrict w, size_t n, float d)
 {
 #pragma omp simd
     for (size_t i = 0; i < n; i++) e[i] += (1 - d) * (w[i] - e[i]);
 }
 
+typedef struct {
+    const hm_optim *o;
+    hm_params *ps;
+    int64_t step;
+    double factor, gs;
+    float ema;
+} step_ctx;
+
+static void update(const step_ctx *c, hm_param *p, float *scratch)
+{
+    if (p->kind == HM_OPT_FROZEN) return;
+    if (p->kind == HM_OPT_MUON)
+        muon(c->o, p, c->factor, c->gs, scratch);
+    else
+        adamw(c->o, p, c->step, c->factor, c->gs);
+    ema_update(p->ema, p->master, p->n, c->ema);
+    hm_convert(p->work.data, p->work.dtype, p->master, HM_F32, p->n);
+}
+
+/* Parameters in parallel, each on one thread: small matrices multiply best that way, and nothing depends on who did it. */
+static bool update_all(const step_ctx *c, size_t scratch_bytes)
+{
+    bool ok = true;
+#pragma omp parallel reduction(&& : ok)
+    {
+        float *scratch = malloc(scratch_bytes);
+        ok = scratch != NULL;
+        hm_set_threads(1); /* of this thread's own multiplications, until the region ends */
+#pragma omp for schedule(dynamic, 1)
+        for (size_t i = 0; i < c->ps->n; i++)
+            if (scratch) update(c, c->ps->p[i], scratch);
+        free(scratch);
+    }
+    return ok;
+}
+
 double hm_optim_step(const hm_optim *o, hm_params *ps, int64_t step)
 {
-    const double norm = grad_norm(ps), factor = hm_optim_lr_factor(o, step);
-    const double gs = o->clip > 0 && norm > o->clip ? o->clip / norm : 1.0;
-    const float ema = (float)fmin(o->ema, (1.0 + (double)step) / (10.0 + (double)step));
+    double *part = malloc((ps->n + 1) * sizeof *part);
+    if (!part) return NAN;
+    const double norm = grad_norm(ps, part);
+    free(part);
+    if (!isfinite(norm)) return norm; /* a broken step changes nothing; the caller sees the norm */
     size_t most = 1;
     for (size_t i = 0; i < ps->n; i++)
         if (ps->p[i]->kind == HM_OPT_MUON) most = HM_MAX(most, ps->p[i]->n);
-    float *scratch = malloc(most * (sizeof(float) + 4 * sizeof(uint16_t)));
-    if (!scratch || !isfinite(norm)) { /* a broken step changes nothing; the caller sees the norm */
-        free(scratch);
-        return norm;
-    }
-    for (size_t i = 0; i < ps->n; i++) {
-        hm_param *p = ps->p[i];
-        if (p->kind == HM_OPT_FROZEN) continue;
-        if (p->kind == HM_OPT_MUON)
-            muon(o, p, factor, gs, scratch);
-        else
-            adamw(o, p, step, factor, gs);
-#pragma omp parallel for schedule(static)
-        for (size_t j = 0; j < p->n; j += 65536)
-            ema_range(p->ema + j, p->master + j, HM_MIN(p->n - j, (size_t)65536), ema);
-        hm_convert(p->work.data, p->work.dtype, p->master, HM_F32, p->n);
-    }
-    free(scratch);
-    return norm;
+    const step_ctx c = {o, ps, step, hm_optim_lr_factor(o, step), o->clip > 0 && norm > o->clip ? o->clip / norm : 1.0,
+                        (float)fmin(o->ema, (1.0 + (double)step) / (10.0 + (double)step))};
+    return update_all(&c, most * (sizeof(float) + 4 * sizeof(uint16_t))) ? norm : NAN;
 }

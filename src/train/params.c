@@ -153,6 +153,7 @@ size_t hm_params_count(const hm_params *ps)
 
 void hm_params_zero_grad(hm_params *ps)
 {
+#pragma omp parallel for schedule(dynamic, 4)
     for (size_t i = 0; i < ps->n; i++) memset(ps->p[i]->grad.data, 0, ps->p[i]->n * sizeof(float));
 }
 
