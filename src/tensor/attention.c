@@ -1,36 +1,65 @@
 /* attention.c - softmax(scale q k^T + bias + mask) v, forward and backward.   SPDX-License-Identifier: MIT
  *   task = one batch element and a group of heads (forward: and a block of queries), on one thread:
- *   S = Q K^T [heads,nq,M] f32 -> rows of softmax -> P [heads,nq,M] in activation dtype -> O = P V
- * so everything between the two matmuls stays in a core's cache. Q, K, V are read in place, heads by stride.
+ *   heads copied side by side -> S = Q K^T [heads,nq,M] f32 -> rows of softmax -> P in activation dtype -> O = P V
+ * so everything between the two matmuls stays in a core's cache. The copies (h columns of every row) are what lets
+ * oneDNN take its fast kernels, which want packed matrices; strided views measured 2x slower.
  * With a tape P is kept where it is small; else backward forms it again from the row's log-sum-exp.
  * Backward, a block of queries at a time: dP = dO V^T, dS = P (dP - rowsum(P dP)), dQ = scale dS K, dK += scale dS^T Q,
  * dV += P^T dO. dbias sums over the batch: then a task is a group of heads and walks the batch in order. */
 #include <math.h>
 #include "tensor/dnnl.h"
 
-enum { BLOCK_BYTES = 384 << 10, KEEP_BYTES = 64 << 20 };
+enum { BLOCK_BYTES = 448 << 10, KEEP_BYTES = 64 << 20 };
+
+/* A thread's scratch; h, M, nq as below, each [heads][...]. */
+typedef struct {
+    float *s;                /* [nq][M] scores, backward dP */
+    void *p, *ds;            /* [nq][M] probabilities unless kept; dS */
+    void *q, *k, *v, *dy;    /* packed operands, activation dtype: [nq][h], [M][h] */
+    float *o, *dk, *dv;      /* [nq][h] output or dQ; [M][h] sums over the blocks */
+} lane_mem;
 
 typedef struct {
     hm_graph *g;
-    const hm_tensor *q, *k, *v, *y;      /* y: output, backward: its gradient in dy */
+    const hm_tensor *q, *k, *v, *y, *dy; /* y: output; dy: its gradient */
     const float *mask, *bias;            /* [B,M], [K,N,M] or NULL */
     int64_t B, N, M, K, h, D;
     int64_t heads, qb, n_blocks, groups; /* heads a task, queries a block, blocks, groups of heads */
     float scale;
     void *p_all;                         /* [B,K,N,M] kept probabilities, or NULL */
     float *lse;                          /* [B,K,N], or NULL */
-    float *s;                            /* scratch [threads][heads][qb][M] f32 */
-    void *p;                             /* scratch, activation dtype, same shape: probabilities */
-    void *ds;                            /* scratch, activation dtype: dS */
-    float *dk_sum, *dv_sum;              /* scratch [threads][heads][M][h] where there are several blocks */
-    const hm_tensor *dy;
+    lane_mem *lane;
     hm_sink dq, dk, dv, dbias;
-    hm_prim *qk[2], *pv[2], *dp[2], *dq_mm[2], *dk_mm[2][2], *dv_mm[2][2]; /* [tail block][later block] */
+    hm_prim *qk[2], *pv[2], *dp[2], *dq_mm[2], *dkv_mm[2][2]; /* [tail block][later block] */
 } attn;
 
 static char *at(const void *p, hm_dtype t, int64_t i) { return (char *)p + (ptrdiff_t)i * (ptrdiff_t)hm_dtype_size(t); }
 static hm_dtype act(const attn *a) { return a->q->dtype; }
 static int64_t block_rows(const attn *a, int64_t blk) { return HM_MIN(a->qb, a->N - blk * a->qb); }
+
+/* Where P of heads h0.. and block blk lies: kept (several heads only where there is one block, so packed), or scratch. */
+static void *p_of(const attn *a, const lane_mem *l, int64_t b, int64_t h0, int64_t blk)
+{
+    return a->p_all ? at(a->p_all, act(a), ((b * a->K + h0) * a->N + blk * a->qb) * a->M) : l->p;
+}
+
+/* Columns of `heads` heads from `rows` rows of D: [rows][heads * h] -> [heads][rows][h]. */
+static void pack(const attn *a, void *to, const hm_tensor *x, int64_t row, int64_t h0, int64_t rows)
+{
+    const hm_dtype t = act(a);
+    const size_t bytes = (size_t)a->h * hm_dtype_size(t);
+    for (int64_t i = 0; i < a->heads; i++)
+        for (int64_t r = 0; r < rows; r++)
+            memcpy(at(to, t, (i * rows + r) * a->h), at(x->data, t, (row + r) * a->D + (h0 + i) * a->h), bytes);
+}
+
+/* And back, from f32. */
+HM_CLONES static void unpack(const attn *a, hm_sink k, const float *from, int64_t row, int64_t h0, int64_t rows)
+{
+    for (int64_t i = 0; i < a->heads; i++)
+        for (int64_t r = 0; r < rows; r++)
+            hm_store_sink(k, (row + r) * a->D + (h0 + i) * a->h, from + (i * rows + r) * a->h, a->h);
+}
 
 /* ---- softmax rows ---- */
 
@@ -93,17 +122,16 @@ HM_CLONES static float soft_probs(const soft_row *r, bool again)
     return again ? r->lse : top + logf(sum);
 }
 
-/* Scores of (b, heads h0.., block blk) to probabilities at p [heads][stride][M]. */
-static void softmax_block(const attn *a, float *s, void *p, int64_t p_stride, int64_t b, int64_t h0, int64_t blk,
-                          bool again)
+/* Scores of (b, heads h0.., block blk) to probabilities. */
+static void softmax_block(const attn *a, float *s, void *p, int64_t b, int64_t h0, int64_t blk, bool again)
 {
     const int64_t M = a->M, nq = block_rows(a, blk), q0 = blk * a->qb;
     for (int64_t i = 0; i < a->heads; i++)
         for (int64_t r = 0; r < nq; r++) {
-            const int64_t head = h0 + i, lse = (b * a->K + head) * a->N + q0 + r;
-            soft_row row = {.s = s + (i * a->qb + r) * M, .mask = a->mask ? a->mask + b * M : NULL,
+            const int64_t head = h0 + i, lse = (b * a->K + head) * a->N + q0 + r, row_at = (i * nq + r) * M;
+            soft_row row = {.s = s + row_at, .mask = a->mask ? a->mask + b * M : NULL,
                             .bias = a->bias ? a->bias + (head * a->N + q0 + r) * M : NULL,
-                            .p = at(p, act(a), i * p_stride + r * M), .t = act(a), .M = M, .scale = a->scale,
+                            .p = at(p, act(a), row_at), .t = act(a), .M = M, .scale = a->scale,
                             .lse = again ? a->lse[lse] : 0};
             soft_scores(&row);
             const float l = soft_probs(&row, again);
@@ -113,58 +141,32 @@ static void softmax_block(const attn *a, float *s, void *p, int64_t p_stride, in
 
 /* ---- primitives ---- */
 
-static hm_prim *mm(const attn *a, int64_t m, int64_t n, int64_t k, const int64_t sa[3], const int64_t sb[3],
-                   const int64_t sc[3], hm_dtype tc, bool add)
+/* C[m,n] f32 = A B of packed [heads][..][..] operands; ta, tb: stored transposed. */
+static hm_prim *mm(const attn *a, int64_t m, int64_t n, int64_t k, bool ta, bool tb, bool add)
 {
     hm_mm d;
     memset(&d, 0, sizeof d);
     d.batch = a->heads;
     d.m = m, d.n = n, d.k = k;
-    memcpy(d.a, sa, sizeof d.a);
-    memcpy(d.b, sb, sizeof d.b);
-    memcpy(d.c, sc, sizeof d.c);
+    d.a[0] = m * k, d.a[1] = ta ? 1 : k, d.a[2] = ta ? m : 1;
+    d.b[0] = k * n, d.b[1] = tb ? 1 : n, d.b[2] = tb ? k : 1;
+    d.c[0] = m * n, d.c[1] = n, d.c[2] = 1;
     d.ta = d.tb = act(a);
-    d.tc = tc;
-    d.tbias = HM_F32;
+    d.tc = d.tbias = HM_F32;
     d.alpha = 1;
     d.beta = add;
     d.serial = 1;
     return hm_mm_get(a->g->dnnl, &d);
 }
 
-#define ST(...) (const int64_t[3]){__VA_ARGS__}
-
-static int64_t p_stride(const attn *a) { return a->p_all ? a->N * a->M : a->qb * a->M; }
-
-static void prepare_fwd(attn *a)
+static void prepare(attn *a, bool backward)
 {
-    const int64_t h = a->h, D = a->D, M = a->M, sq = a->qb * M;
+    const int64_t h = a->h, M = a->M;
     for (int tail = 0; tail < 2; tail++) {
         const int64_t nq = block_rows(a, tail ? a->n_blocks - 1 : 0);
-        a->qk[tail] = mm(a, nq, M, h, ST(h, D, 1), ST(h, 1, D), ST(sq, M, 1), HM_F32, false);
-        a->pv[tail] = mm(a, nq, h, M, ST(p_stride(a), M, 1), ST(h, D, 1), ST(h, D, 1), act(a), false);
-    }
-}
-
-static void prepare_bwd(attn *a)
-{
-    const int64_t h = a->h, D = a->D, M = a->M, sq = a->qb * M, ps = p_stride(a);
-    const bool sum = a->n_blocks > 1;
-    for (int tail = 0; tail < 2; tail++) {
-        const int64_t nq = block_rows(a, tail ? a->n_blocks - 1 : 0);
-        if (!a->p_all) a->qk[tail] = mm(a, nq, M, h, ST(h, D, 1), ST(h, 1, D), ST(sq, M, 1), HM_F32, false);
-        a->dp[tail] = mm(a, nq, M, h, ST(h, D, 1), ST(h, 1, D), ST(sq, M, 1), HM_F32, false);
-        if (a->dq.data)
-            a->dq_mm[tail] = mm(a, nq, h, M, ST(sq, M, 1), ST(h, D, 1), ST(h, D, 1), a->dq.dtype, a->dq.add);
-        for (int later = 0; later < 2; later++) {
-            const int64_t *const to = sum ? ST(M * h, h, 1) : ST(h, D, 1);
-            if (a->dk.data)
-                a->dk_mm[tail][later] = mm(a, M, h, nq, ST(sq, 1, M), ST(h, D, 1), to, sum ? HM_F32 : a->dk.dtype,
-                                           sum ? later : a->dk.add);
-            if (a->dv.data)
-                a->dv_mm[tail][later] = mm(a, M, h, nq, ST(ps, 1, M), ST(h, D, 1), to, sum ? HM_F32 : a->dv.dtype,
-                                           sum ? later : a->dv.add);
-        }
+        a->qk[tail] = a->dp[tail] = mm(a, nq, M, h, false, true, false); /* Q K^T, dO V^T */
+        a->pv[tail] = a->dq_mm[tail] = mm(a, nq, h, M, false, false, false);
+        for (int later = 0; later < 2 && backward; later++) a->dkv_mm[tail][later] = mm(a, M, h, nq, true, false, later);
     }
 }
 
@@ -174,16 +176,18 @@ static void fwd_task(void *ctx, int64_t task, int64_t to, int tid)
 {
     (void)to;
     const attn *a = ctx;
+    const lane_mem *l = &a->lane[tid];
     const int64_t blk = task % a->n_blocks, h0 = task / a->n_blocks % a->groups * a->heads;
-    const int64_t b = task / (a->n_blocks * a->groups), area = a->heads * a->qb * a->M;
-    const int64_t qo = (b * a->N + blk * a->qb) * a->D + h0 * a->h, ko = b * a->M * a->D + h0 * a->h;
+    const int64_t b = task / (a->n_blocks * a->groups), row = b * a->N + blk * a->qb, nq = block_rows(a, blk);
     const int tail = blk == a->n_blocks - 1;
-    float *s = a->s + tid * area;
-    void *p = a->p_all ? at(a->p_all, act(a), ((b * a->K + h0) * a->N + blk * a->qb) * a->M)
-                       : at(a->p, act(a), tid * area);
-    hm_mm_run(a->qk[tail], tid, at(a->q->data, act(a), qo), at(a->k->data, act(a), ko), NULL, s);
-    softmax_block(a, s, p, p_stride(a), b, h0, blk, false);
-    hm_mm_run(a->pv[tail], tid, p, at(a->v->data, act(a), ko), NULL, at(a->y->data, act(a), qo));
+    void *p = p_of(a, l, b, h0, blk);
+    pack(a, l->q, a->q, row, h0, nq);
+    pack(a, l->k, a->k, b * a->M, h0, a->M);
+    pack(a, l->v, a->v, b * a->M, h0, a->M);
+    hm_mm_run(a->qk[tail], tid, l->q, l->k, NULL, l->s);
+    softmax_block(a, l->s, p, b, h0, blk, false);
+    hm_mm_run(a->pv[tail], tid, p, l->v, NULL, l->o);
+    unpack(a, (hm_sink){a->y->data, a->y->dtype, false}, l->o, row, h0, nq);
 }
 
 /* dS of one row: written unscaled to dbias, scaled to ds. */
@@ -228,48 +232,41 @@ static void ds_block(const attn *a, const void *p, void *ds, float *dp, int64_t 
     const int64_t M = a->M, nq = block_rows(a, blk);
     for (int64_t i = 0; i < a->heads; i++)
         for (int64_t r = 0; r < nq; r++) {
-            float *db = a->dbias.data
-                            ? (float *)a->dbias.data + ((h0 + i) * a->N + blk * a->qb + r) * M : NULL;
-            ds_row(at(p, act(a), i * p_stride(a) + r * M), at(ds, act(a), (i * a->qb + r) * M), act(a),
-                   dp + (i * a->qb + r) * M, M, a->scale, db);
+            float *db = a->dbias.data ? (float *)a->dbias.data + ((h0 + i) * a->N + blk * a->qb + r) * M : NULL;
+            const int64_t row = (i * nq + r) * M;
+            ds_row(at(p, act(a), row), at(ds, act(a), row), act(a), dp + row, M, a->scale, db);
         }
-}
-
-HM_CLONES static void store_rows(hm_sink k, int64_t to, int64_t step, const float *s, int64_t rows, int64_t n)
-{
-    for (int64_t r = 0; r < rows; r++) hm_store_sink(k, to + r * step, s + r * n, n);
 }
 
 /* All blocks of one (b, group of heads). */
 static void bwd_group(const attn *a, int64_t b, int64_t h0, int tid)
 {
-    const int64_t area = a->heads * a->qb * a->M, ko = b * a->M * a->D + h0 * a->h, sums = a->heads * a->M * a->h;
-    const hm_dtype t = act(a);
-    float *s = a->s + tid * area;
-    void *ds = at(a->ds, t, tid * area);
-    const bool sum = a->n_blocks > 1;
-    void *dk = sum ? (void *)(a->dk_sum + tid * sums) : at(a->dk.data, a->dk.dtype, ko);
-    void *dv = sum ? (void *)(a->dv_sum + tid * sums) : at(a->dv.data, a->dv.dtype, ko);
+    const lane_mem *l = &a->lane[tid];
+    const bool scores = a->dq.data || a->dk.data || a->dbias.data;
+    pack(a, l->k, a->k, b * a->M, h0, a->M);
+    pack(a, l->v, a->v, b * a->M, h0, a->M);
     for (int64_t blk = 0; blk < a->n_blocks; blk++) {
         const int tail = blk == a->n_blocks - 1, later = blk > 0;
-        const int64_t qo = (b * a->N + blk * a->qb) * a->D + h0 * a->h;
-        const void *q = at(a->q->data, t, qo), *k = at(a->k->data, t, ko), *dy = at(a->dy->data, t, qo);
-        void *p = a->p_all ? at(a->p_all, t, ((b * a->K + h0) * a->N + blk * a->qb) * a->M) : at(a->p, t, tid * area);
+        const int64_t row = b * a->N + blk * a->qb, nq = block_rows(a, blk);
+        void *p = p_of(a, l, b, h0, blk);
+        pack(a, l->q, a->q, row, h0, nq);
+        pack(a, l->dy, a->dy, row, h0, nq);
         if (!a->p_all) {
-            hm_mm_run(a->qk[tail], tid, q, k, NULL, s);
-            softmax_block(a, s, p, p_stride(a), b, h0, blk, true);
+            hm_mm_run(a->qk[tail], tid, l->q, l->k, NULL, l->s);
+            softmax_block(a, l->s, p, b, h0, blk, true);
         }
-        if (a->dv.data) hm_mm_run(a->dv_mm[tail][later], tid, p, dy, NULL, dv);
-        if (!a->dq.data && !a->dk.data && !a->dbias.data) continue;
-        hm_mm_run(a->dp[tail], tid, dy, at(a->v->data, t, ko), NULL, s);
-        ds_block(a, p, ds, s, h0, blk);
-        if (a->dq.data) hm_mm_run(a->dq_mm[tail], tid, ds, k, NULL, at(a->dq.data, a->dq.dtype, qo));
-        if (a->dk.data) hm_mm_run(a->dk_mm[tail][later], tid, ds, q, NULL, dk);
+        if (a->dv.data) hm_mm_run(a->dkv_mm[tail][later], tid, p, l->dy, NULL, l->dv);
+        if (!scores) continue;
+        hm_mm_run(a->dp[tail], tid, l->dy, l->v, NULL, l->s);
+        ds_block(a, p, l->ds, l->s, h0, blk);
+        if (a->dq.data) {
+            hm_mm_run(a->dq_mm[tail], tid, l->ds, l->k, NULL, l->o);
+            unpack(a, a->dq, l->o, row, h0, nq);
+        }
+        if (a->dk.data) hm_mm_run(a->dkv_mm[tail][later], tid, l->ds, l->q, NULL, l->dk);
     }
-    for (int64_t i = 0; sum && i < a->heads; i++) {
-        if (a->dk.data) store_rows(a->dk, ko + i * a->h, a->D, (float *)dk + i * a->M * a->h, a->M, a->h);
-        if (a->dv.data) store_rows(a->dv, ko + i * a->h, a->D, (float *)dv + i * a->M * a->h, a->M, a->h);
-    }
+    if (a->dk.data) unpack(a, a->dk, l->dk, b * a->M, h0, a->M);
+    if (a->dv.data) unpack(a, a->dv, l->dv, b * a->M, h0, a->M);
 }
 
 static void bwd_task(void *ctx, int64_t task, int64_t to, int tid)
@@ -290,11 +287,11 @@ static void shape(attn *a, hm_graph *g, int64_t n_heads, bool by_head)
     a->g = g;
     a->B = a->q->dim[0], a->N = a->q->dim[1], a->M = a->k->dim[1], a->D = a->q->dim[2];
     a->K = n_heads, a->h = a->D / n_heads;
-    a->heads = !by_head && a->B >= 2 * g->threads && a->K * a->N * a->M * 4 <= 2 * BLOCK_BYTES ? a->K : 1;
+    a->heads = !by_head && a->B >= 2 * g->threads && a->K * a->N * a->M * 4 <= BLOCK_BYTES ? a->K : 1;
     a->groups = a->K / a->heads;
-    int64_t qb = BLOCK_BYTES / (4 * HM_MAX(a->M, (int64_t)1) * a->heads);
+    int64_t qb = BLOCK_BYTES / (4 * HM_MAX(a->M, (int64_t)1));
     qb = HM_MAX(qb, (int64_t)16);
-    a->n_blocks = (a->N + qb - 1) / qb;
+    a->n_blocks = a->heads > 1 ? 1 : (a->N + qb - 1) / qb;
     qb = ((a->N + a->n_blocks - 1) / a->n_blocks + 15) / 16 * 16; /* even blocks */
     a->qb = HM_MIN(qb, a->N);
     a->n_blocks = (a->N + a->qb - 1) / a->qb;
@@ -302,15 +299,23 @@ static void shape(attn *a, hm_graph *g, int64_t n_heads, bool by_head)
 
 static void scratch(attn *a, bool backward)
 {
-    const uint64_t T = (uint64_t)a->g->threads, area = (uint64_t)(a->heads * a->qb * a->M);
-    const uint64_t sums = (uint64_t)(a->heads * a->M * a->h);
-    a->s = hm_alloc(a->g, T * area * sizeof(float));
-    if (!a->p_all) a->p = hm_alloc(a->g, T * area * hm_dtype_size(act(a)));
-    if (!backward) return;
-    a->ds = hm_alloc(a->g, T * area * hm_dtype_size(act(a)));
-    if (a->n_blocks == 1) return;
-    a->dk_sum = hm_alloc(a->g, T * sums * sizeof(float));
-    a->dv_sum = hm_alloc(a->g, T * sums * sizeof(float));
+    hm_graph *g = a->g;
+    const uint64_t z = hm_dtype_size(act(a)), heads = (uint64_t)a->heads, nq = (uint64_t)a->qb, M = (uint64_t)a->M;
+    const uint64_t h = (uint64_t)a->h, area = heads * nq * M;
+    a->lane = hm_alloc(g, (uint64_t)g->threads * sizeof *a->lane);
+    for (int i = 0; i < g->threads; i++) {
+        lane_mem l = {.s = hm_alloc(g, area * sizeof(float)), .q = hm_alloc(g, heads * nq * h * z),
+                      .k = hm_alloc(g, heads * M * h * z), .v = hm_alloc(g, heads * M * h * z),
+                      .o = hm_alloc(g, heads * nq * h * sizeof(float))};
+        if (!a->p_all) l.p = hm_alloc(g, area * z);
+        if (backward) {
+            l.ds = hm_alloc(g, area * z);
+            l.dy = hm_alloc(g, heads * nq * h * z);
+            l.dk = hm_alloc(g, heads * M * h * sizeof(float));
+            l.dv = hm_alloc(g, heads * M * h * sizeof(float));
+        }
+        if (!g->opts.plan) a->lane[i] = l;
+    }
 }
 
 /* n->i: heads; n->p: kept P, lse, mask; n->f: scale */
@@ -329,7 +334,7 @@ static void attention_back(hm_graph *g, hm_node *n)
     const uint64_t mark = hm_scratch(g);
     scratch(&a, true);
     if (!g->opts.plan) {
-        prepare_bwd(&a);
+        prepare(&a, true);
         hm_parallel_tasks(g, a.dbias.data ? a.groups : a.B * a.groups, bwd_task, &a);
     }
     hm_scratch_end(g, mark);
@@ -363,7 +368,7 @@ hm_tensor *hm_attention(hm_graph *g, hm_tensor *q, hm_tensor *k, hm_tensor *v, i
     const uint64_t mark = hm_scratch(g);
     scratch(&a, false);
     if (!g->opts.plan) {
-        prepare_fwd(&a);
+        prepare(&a, false);
         hm_parallel_tasks(g, a.B * a.groups * a.n_blocks, fwd_task, &a);
     }
     hm_scratch_end(g, mark);
