@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/sha256.h"
 #include "film/film.h"
 #include "media/image.h"
 
@@ -63,12 +64,28 @@ static himmel_status open_text_and_dit(hm_himmel1 *m, const char *path, himmel_e
     return HIMMEL_OK;
 }
 
+static himmel_status file_sha256(const char *path, char hex[65], himmel_error *err)
+{
+    hm_map map;
+    hm_sha256 s;
+    uint8_t digest[32];
+    const himmel_status rc = hm_map_open(&map, path, err);
+    if (rc) return rc;
+    hm_sha256_init(&s);
+    hm_sha256_add(&s, map.data, map.len);
+    hm_sha256_end(&s, digest);
+    hm_sha256_hex(digest, hex);
+    hm_map_close(&map);
+    return HIMMEL_OK;
+}
+
 himmel_status hm_eval_open_model(hm_himmel1 **out, const char *path, bool all, himmel_error *err)
 {
     *out = NULL;
     hm_himmel1 *m = calloc(1, sizeof *m);
     if (!m) return hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", path);
-    himmel_status rc = hm_st_open(&m->st, path, err);
+    himmel_status rc = file_sha256(path, m->sha256, err);
+    if (!rc) rc = hm_st_open(&m->st, path, err);
     if (!rc) rc = hm_codec_load(&m->codec, m->st, err);
     if (!rc && all) rc = open_text_and_dit(m, path, err);
     bool refiner = false;

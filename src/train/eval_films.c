@@ -34,6 +34,7 @@ typedef struct {
     const char *model, *probe, *json, *sheet;
     int64_t n, seconds, steps, scale, draws, threads, seed;
     double guidance;
+    bool footage; /* real footage through the codec in place of films */
     hm_eval_shape shape;
     int W, H, n_frames, probe_at; /* film size; frames that are kept; where the probe's three seconds begin */
     hm_himmel1 *m;
@@ -133,21 +134,34 @@ static himmel_status look_at_film(films_run *r, int64_t i, const float *z, float
     return rc;
 }
 
+/* Latents of film i: by the model, or (--footage) of real footage of its caption: the best that codec and
+ * refiner allow. */
+static himmel_status make_latents(films_run *r, int64_t i, float *z, himmel_error *err)
+{
+    const hm_eval_shape *sh = &r->shape;
+    if (r->footage) {
+        const hm_scene s = real_scene(&r->film[i], MAX_DRAWS);
+        return hm_render_latents(r->m->codec, &s, (double)hm_clip_start(s.seed, sh->T), sh->T, sh->gh, sh->gw,
+                                 z, NULL, err);
+    }
+    const hm_sample_opts o = {.prompt = r->film[i].caption,
+                              .seed = ((uint64_t)r->seed << 20) + (uint64_t)i + 1,
+                              .steps = (int)r->steps,
+                              .guidance = r->guidance,
+                              .gw = sh->gw,
+                              .gh = sh->gh,
+                              .T = sh->T};
+    return hm_sample(r->m, &o, (int)r->threads, z, NULL, err);
+}
+
 static himmel_status make_films(films_run *r, himmel_error *err)
 {
     const size_t nz = (size_t)r->shape.T * r->shape.gh * r->shape.gw * hm_codec_channels(r->m->codec);
     float *z = malloc(nz * sizeof *z), *buf = malloc((size_t)r->n_frames * r->W * r->H * 3 * sizeof *buf);
     himmel_status rc = z && buf ? HIMMEL_OK : hm_fail(err, HIMMEL_ENOMEM, "eval: out of memory for a film");
     for (int64_t i = 0; !rc && i < r->n; i++) {
-        const hm_sample_opts o = {.prompt = r->film[i].caption,
-                                  .seed = (uint64_t)(r->seed * r->n + i + 1),
-                                  .steps = (int)r->steps,
-                                  .guidance = r->guidance,
-                                  .gw = r->shape.gw,
-                                  .gh = r->shape.gh,
-                                  .T = r->shape.T};
         const double t0 = hm_now();
-        rc = hm_sample(r->m, &o, (int)r->threads, z, NULL, err);
+        rc = make_latents(r, i, z, err);
         const double t1 = hm_now();
         if (!rc) rc = look_at_film(r, i, z, buf, err);
         r->sample_s += t1 - t0;
@@ -333,17 +347,18 @@ static himmel_status report(const films_run *r, himmel_error *err)
     char size[32];
     snprintf(size, sizeof size, "%dx%d", r->W, r->H);
     hm_eval_say(r->job,
-                "%lld films of %lld s at %s, %lld steps, guidance %.2f; sampling %.0f s, decoding %.0f s, "
+                "%lld %s of %lld s at %s, %lld steps, guidance %.2f; sampling %.0f s, decoding %.0f s, "
                 "real footage %.0f s",
-                (long long)r->n, (long long)r->seconds, size, (long long)r->steps, r->guidance, r->sample_s,
-                r->decode_s, r->render_s);
+                (long long)r->n, r->footage ? "real films through the codec" : "films", (long long)r->seconds,
+                size, (long long)r->steps, r->guidance, r->sample_s, r->decode_s, r->render_s);
     json_t *facts = report_facts(r), *frechet = report_frechet(r), *figures = report_figures(r);
-    json_t *j = json_pack(
-        "{s:s,s:s,s:s,s:I,s:I,s:s,s:I,s:f,s:I,s:o,s:o,s:o,s:{s:f,s:f,s:f,s:f}}", "evaluation", "films",
-        "model", r->model, "probe", r->probe, "films", (json_int_t)r->n, "seconds", (json_int_t)r->seconds,
-        "size", size, "steps", (json_int_t)r->steps, "guidance", r->guidance, "draws", (json_int_t)r->draws,
-        "facts", facts, "frechet", frechet, "figures", figures, "wall_seconds", "sampling", r->sample_s,
-        "decoding", r->decode_s, "real_footage", r->render_s, "all", hm_now() - r->start);
+    json_t *j = json_pack("{s:s,s:s,s:s,s:s,s:I,s:I,s:s,s:I,s:f,s:I,s:o,s:o,s:o,s:{s:f,s:f,s:f,s:f}}",
+                          "evaluation", r->footage ? "footage through the codec" : "films", "model", r->model,
+                          "model_sha256", r->m->sha256, "probe", r->probe, "films", (json_int_t)r->n,
+                          "seconds", (json_int_t)r->seconds, "size", size, "steps", (json_int_t)r->steps,
+                          "guidance", r->guidance, "draws", (json_int_t)r->draws, "facts", facts, "frechet",
+                          frechet, "figures", figures, "wall_seconds", "sampling", r->sample_s, "decoding",
+                          r->decode_s, "real_footage", r->render_s, "all", hm_now() - r->start);
     return hm_eval_write_json(j, r->json, err);
 }
 
@@ -375,7 +390,8 @@ static himmel_status parse(films_run *r, himmel_error *err)
                                    {"scale", HM_O_INT, &r->scale, 1, 8},
                                    {"draws", HM_O_INT, &r->draws, 1, MAX_DRAWS},
                                    {"seed", HM_O_INT, &r->seed, 0, 1000},
-                                   {"threads", HM_O_INT, &r->threads, 0, 1024}};
+                                   {"threads", HM_O_INT, &r->threads, 0, 1024},
+                                   {"footage", HM_O_FLAG, &r->footage, 0, 0}};
     const himmel_status rc =
         hm_options_parse("eval films", spec, HM_COUNT(spec), r->job->opts, r->job->n_opts, err);
     if (rc) return rc;
@@ -390,7 +406,7 @@ static himmel_status parse(films_run *r, himmel_error *err)
 static himmel_status run(films_run *r, himmel_error *err)
 {
     himmel_status rc = parse(r, err);
-    if (rc || (rc = hm_eval_open_model(&r->m, r->model, true, err)) ||
+    if (rc || (rc = hm_eval_open_model(&r->m, r->model, !r->footage, err)) ||
         (rc = hm_probe_open(&r->p, r->probe, err)))
         return rc;
     if (r->scale > 1 && !r->m->refiner)

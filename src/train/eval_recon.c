@@ -125,8 +125,8 @@ static himmel_status report(const recon_run *r, himmel_error *err)
     const double got[] = {d.edge[0], d.edge[1], d.edge[2], d.start, d.motion, d.flicker, d.gradient};
     const double want[] = {t.edge[0], t.edge[1], t.edge[2], t.start, t.motion, t.flicker, t.gradient};
     hm_eval_say(r->job, "%lld held-out clips of %lld s", (long long)r->clips, (long long)r->seconds);
-    json_t *j = json_pack("{s:s,s:s,s:I,s:I}", "evaluation", "recon", "model", r->model, "clips",
-                          (json_int_t)r->clips, "seconds", (json_int_t)r->seconds);
+    json_t *j = json_pack("{s:s,s:s,s:s,s:I,s:I}", "evaluation", "recon", "model", r->model, "model_sha256",
+                          r->m->sha256, "clips", (json_int_t)r->clips, "seconds", (json_int_t)r->seconds);
     if (j) {
         json_object_set_new(j, "codec_film", quality_json(r, "codec, film 256x144", &r->film));
         json_object_set_new(j, "codec_still", quality_json(r, "codec, picture 256x144", &r->still));

@@ -66,13 +66,14 @@ himmel_status hm_probe_render(const hm_scene *s, double t0, uint8_t *clip, himme
 
 typedef struct {
     const hm_job *job;
-    const char *out;
+    const char *out, *from;
     int64_t steps, batch, uses, seed, threads, test;
     double minutes, lr;
     uint8_t *pool;   /* [POOL][clip] */
     hm_scene *scene; /* [POOL] */
     int64_t n_pool, n_rendered;
     uint64_t next_seed;
+    hm_st *start; /* weights to go on from, or NULL */
     hm_params ps;
     hm_probe_net net;
     hm_graph *g;
@@ -292,11 +293,12 @@ static himmel_status measure(probe_run *r, himmel_error *err)
 static himmel_status run(probe_run *r, himmel_error *err)
 {
     const hm_option_spec spec[] = {{"out", HM_O_STR, &r->out, 0, 0},
+                                   {"from", HM_O_STR, &r->from, 0, 0},
                                    {"steps", HM_O_INT, &r->steps, 1, 1e7},
                                    {"minutes", HM_O_REAL, &r->minutes, 0, 1e5},
                                    {"batch", HM_O_INT, &r->batch, 2, 256},
                                    {"uses", HM_O_INT, &r->uses, 1, 100},
-                                   {"seed", HM_O_INT, &r->seed, 0, 1e15},
+                                   {"seed", HM_O_INT, &r->seed, 0, 8000},
                                    {"lr", HM_O_REAL, &r->lr, 0, 1},
                                    {"threads", HM_O_INT, &r->threads, 0, 1024},
                                    {"test", HM_O_INT, &r->test, 1, 1e6}};
@@ -312,7 +314,8 @@ static himmel_status run(probe_run *r, himmel_error *err)
     if (!r->pool || !r->scene || !r->x || !r->labels)
         return hm_fail(err, HIMMEL_ENOMEM, "train probe: out of memory for clips");
     r->next_seed = HM_PROBE_TRAIN_SEEDS + ((uint64_t)r->seed << 30);
-    hm_params_init(&r->ps, HM_BF16, (uint64_t)r->seed ^ 0x70726f6265ull, NULL);
+    if (r->from && (rc = hm_st_open(&r->start, r->from, err))) return rc;
+    hm_params_init(&r->ps, HM_BF16, (uint64_t)r->seed ^ 0x70726f6265ull, r->start);
     const hm_graph_opts go = {.act = HM_BF16, .tape = true, .n_threads = (int)r->threads};
     if ((rc = hm_probe_params(&r->net, hm_params_bind, &r->ps, err)) ||
         (rc = hm_graph_new(&r->g, &go, err)) || (rc = train(r, err)) || (rc = save(r, err)))
@@ -326,6 +329,7 @@ himmel_status hm_train_probe_cmd(const hm_job *job, himmel_error *err)
     const himmel_status rc = run(&r, err);
     hm_graph_free(r.g);
     hm_params_deinit(&r.ps);
+    hm_st_close(r.start);
     free(r.pool);
     free(r.scene);
     free(r.x);
