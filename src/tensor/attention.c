@@ -2,7 +2,7 @@
  *   task = one batch element and a group of heads (forward: and a block of queries), on one thread:
  *   heads copied side by side -> S = Q K^T [heads,nq,M] f32 -> rows of softmax -> P in activation dtype -> O = P V
  * so everything between the two matmuls stays in a core's cache. The copies (h columns of every row) are what lets
- * oneDNN take its fast kernels, which want packed matrices; strided views measured 2x slower.
+ * oneDNN take its brgemm kernels, which want packed matrices: 15 % faster than strided views with N = 576.
  * With a tape P is kept where it is small; else backward forms it again from the row's log-sum-exp.
  * Backward, a block of queries at a time: dP = dO V^T, dS = P (dP - rowsum(P dP)), dQ = scale dS K, dK += scale dS^T Q,
  * dV += P^T dO. dbias sums over the batch: then a task is a group of heads and walks the batch in order. */
@@ -44,13 +44,16 @@ static void *p_of(const attn *a, const lane_mem *l, int64_t b, int64_t h0, int64
 }
 
 /* Columns of `heads` heads from `rows` rows of D: [rows][heads * h] -> [heads][rows][h]. */
-static void pack(const attn *a, void *to, const hm_tensor *x, int64_t row, int64_t h0, int64_t rows)
+HM_CLONES static void pack(const attn *a, void *to, const hm_tensor *x, int64_t row, int64_t h0, int64_t rows)
 {
-    const hm_dtype t = act(a);
-    const size_t bytes = (size_t)a->h * hm_dtype_size(t);
+    const int64_t n = a->h * (int64_t)hm_dtype_size(act(a)) / 2; /* in 16-bit units */
     for (int64_t i = 0; i < a->heads; i++)
-        for (int64_t r = 0; r < rows; r++)
-            memcpy(at(to, t, (i * rows + r) * a->h), at(x->data, t, (row + r) * a->D + (h0 + i) * a->h), bytes);
+        for (int64_t r = 0; r < rows; r++) {
+            uint16_t *restrict d = (uint16_t *)to + (i * rows + r) * n;
+            const uint16_t *restrict s = (const uint16_t *)x->data + (row + r) * n * a->K + (h0 + i) * n;
+#pragma omp simd
+            for (int64_t c = 0; c < n; c++) d[c] = s[c];
+        }
 }
 
 /* And back, from f32. */
