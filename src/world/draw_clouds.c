@@ -3,6 +3,8 @@
  * own speeds, so that shapes form and dissolve. */
 #include "world/render.h"
 
+#define PUFFS_MEAN 0.904f /* of hm_puffs2, measured: what remains where it is finer than a pixel */
+
 typedef struct { float drift, th, soft, alpha, scale, stretch, contrast; } deck;
 
 HM_INLINE float deck_field(float x, float y, float drift, float foot, uint32_t seed)
@@ -70,7 +72,7 @@ HM_INLINE float heap_field(float x, float y, float cell, float tc, float px, uin
     }
     const float w = 1.0f / cell, morph = tc * 0.004f;
     const float b1 = hm_puffs2(x * w * 5.5f, y * w * 5.5f - morph, seed + 1u);
-    const float b2 = hm_puffs2(x * w * 12.0f + morph, y * w * 12.0f, seed + 2u) * hm_band(px * w * 12.0f);
+    const float b2 = hm_mixf(PUFFS_MEAN, hm_puffs2(x * w * 12.0f + morph, y * w * 12.0f, seed + 2u), hm_band(px * w * 12.0f));
     const float b3 = hm_noise2(x * w * 24.0f, y * w * 24.0f + 2.0f * morph, seed + 3u) * hm_band(px * w * 24.0f);
     return hm_clampf(e, -2.0f, 0.55f) + 0.50f * (b1 - 0.52f) + 0.26f * (b2 - 0.42f) + 0.08f * b3;
 }
@@ -152,12 +154,12 @@ HM_FAST static void billows(const hm_frame *f, const hm_seg *s, float q, uint32_
         const float x = lu * ig + drift, y = (h - base) * ig, side = f->sun_u > lu ? 0.10f : -0.10f;
         const float ft = px * ig;
         float n = hm_noise1(x * 0.9f, seed) * 0.16f + hm_noise1(x * 2.1f + drift, seed + 1u) * 0.07f - y;
-        const float bk = hm_band(ft * 3.2f), b1 = hm_mixf(0.62f, hm_puffs2(x * 3.0f, y * 3.4f + 0.3f * drift, seed + 2u), bk);
-        const float b2 = hm_puffs2(x * 7.0f + 0.4f * drift, y * 8.0f, seed + 3u);
-        const float l1 = hm_mixf(0.62f, hm_puffs2((x + side) * 3.0f, (y + 0.09f) * 3.4f + 0.3f * drift, seed + 2u), bk);
-        n += 0.34f * (b1 - 0.42f) + 0.12f * (b2 - 0.4f) * hm_band(ft * 7.0f);
+        const float bk = hm_band(ft * 3.2f), b1 = hm_mixf(PUFFS_MEAN, hm_puffs2(x * 3.0f, y * 3.4f + 0.3f * drift, seed + 2u), bk);
+        const float b2 = hm_mixf(PUFFS_MEAN, hm_puffs2(x * 7.0f + 0.4f * drift, y * 8.0f, seed + 3u), hm_band(ft * 7.5f));
+        const float l1 = hm_mixf(PUFFS_MEAN, hm_puffs2((x + side) * 3.0f, (y + 0.09f) * 3.4f + 0.3f * drift, seed + 2u), bk);
+        n += 0.34f * (b1 - 0.42f) + 0.12f * (b2 - 0.4f);
         const float cov = hm_step(-0.04f - ft, 0.05f + ft, n) * alpha;
-        const float lit = hm_sat(0.62f + 0.9f * (b1 - l1) + 0.22f * (b2 - 0.4f) * hm_band(ft * 7.0f) - 0.42f * hm_sat(n * 1.3f));
+        const float lit = hm_sat(0.62f + 0.9f * (b1 - l1) + 0.22f * (b2 - 0.4f) - 0.42f * hm_sat(n * 1.3f));
         const float du = f->sun_u - lu, path = 1.0f / (1.0f + du * du * 5.0f);
         hm_rgbf col = hm_mixc(p->shade, p->lit, lit);
         col = hm_mixc(col, p->sun, hm_sat(path * p->glow * (0.12f + 0.30f * low) * lit));

@@ -10,6 +10,13 @@ HM_INLINE float ridge2(float x, float y, uint32_t seed)
     return 1.0f - 1.6f * fabsf(hm_noise2(x, y, seed));
 }
 
+/* Snow throws back the light of the whole sky: it stays whiter than the sun's colour alone would paint it. */
+HM_INLINE hm_rgbf snowy_light(hm_rgbf c, float white)
+{
+    const float l = hm_luma(c);
+    return hm_mixc(c, hm_rgb(l * 1.02f, l * 1.07f, l * 1.16f), 0.62f * white);
+}
+
 typedef struct { float amp, freq, p, haze, snow; hm_rgbf rock; } range;
 
 /* Snowy or bare mountains: ridged profile, faces lit from the sun's side, haze at the foot. */
@@ -19,7 +26,7 @@ HM_FAST static void mountains(const hm_frame *f, const hm_seg *s, range m, uint3
     const hm_cam c = hm_cam_at(f, m.p);
     const hm_pal *p = &f->pal;
     const float px = s->px * c.iz, side = f->sun_u > 0.0f ? 0.012f : -0.012f, grow = 1.0f / (1.0f + 0.012f * f->fly);
-    if (hm_cam_h(c, s->v1) > m.amp * 1.25f || hm_cam_h(c, s->v0) < -0.06f) return;
+    if (hm_cam_h(c, s->v1) > m.amp * 1.25f || hm_cam_h(c, s->v0) < (f->R->has_water ? -0.04f : -0.25f)) return;
     const float k1 = hm_band(px * m.freq * 5.0f), k2 = hm_band(px * m.freq * 12.0f), k3 = hm_band(px * m.freq * 26.0f);
     const hm_rgbf snow = hm_rgb(0.96f, 0.97f, 1.0f);
 #pragma omp simd
@@ -36,7 +43,7 @@ HM_FAST static void mountains(const hm_frame *f, const hm_seg *s, range m, uint3
         const float lit = hm_sat(0.52f + 1.25f * face + 0.16f * fine);
         const float line = m.amp * (0.42f - 0.36f * m.snow) + 0.10f * m.amp * hm_noise2(x * 4.0f, y * 3.0f, seed + 8u);
         const float white = hm_step(line - 0.03f, line + 0.05f, h + 0.05f * m.amp * face) * (m.snow > 0.0f ? 1.0f : 0.0f);
-        hm_rgbf col = hm_lightc(p, hm_mixc(m.rock, snow, white), lit);
+        hm_rgbf col = snowy_light(hm_lightc(p, hm_mixc(m.rock, snow, white), lit), white);
         col = hm_mixc(col, p->haze, hm_sat(m.haze + 0.58f * (1.0f - hm_sat(h / (m.amp * 0.55f)))));
         hm_over(s, i, col, cov);
     }
@@ -76,7 +83,7 @@ HM_INLINE void ground_of(const hm_frame *f, const hm_seg *s, strip t, uint32_t s
     const hm_pal *p = &f->pal;
     const float is = 1.0f / t.sc, px = s->px * c.iz, ft = px * is, side = f->sun_u > 0.0f ? 0.08f : -0.08f;
     if (hm_cam_h(c, s->v1) > t.base + 0.45f * t.sc) return;
-    const float far = 0.78f * (1.0f - t.q) * (1.0f - t.q) + 0.05f;
+    const float far = (t.kind == LAND_SNOW ? 0.45f : 0.78f) * (1.0f - t.q) * (1.0f - t.q) + 0.05f;
 #pragma omp simd
     for (int i = 0; i < s->n; i++) {
         const float x = hm_cam_u(c, s->u[i]) * is, y = (hm_cam_h(c, s->v[i]) - t.base) * is;
@@ -87,6 +94,7 @@ HM_INLINE void ground_of(const hm_frame *f, const hm_seg *s, strip t, uint32_t s
         float lit = 0.50f + 6.0f * slope * fade + 0.30f * bump;
         if (t.kind == LAND_DUNES) lit = 0.55f + 7.0f * slope * fade + 0.2f * bump;
         hm_rgbf col = hm_lightc(p, strip_albedo(t.kind, x, y, ft, seed), hm_sat(lit));
+        if (t.kind == LAND_SNOW) col = snowy_light(col, 1.0f);
         col = hm_mixc(col, p->haze, hm_sat(far + 0.22f * (1.0f - t.q) * hm_sat(d * 2.0f)));
         hm_over(s, i, col, hm_cov(d * t.sc, px) * t.alpha);
     }

@@ -107,7 +107,8 @@ void hm_draw_water(const hm_frame *f, const hm_seg *s)
         u[i] = s->u[i] + push * 0.35f;
         v[i] = m > f->vh - 0.001f ? f->vh - 0.001f : m;
     }
-    hm_seg m = {s->n, s->px * (1.0f + 1.0f * sea), u, v, 0, 0, 0, 0, r, g, b, true};
+    const float ripple = 0.007f + 0.010f * sea, px = s->px * (1.0f + sea); /* small waves blur the image at any size */
+    hm_seg m = {s->n, hm_sqrt(px * px + ripple * ripple), u, v, 0, 0, 0, 0, r, g, b, true};
     hm_draw_behind_water(f, &m);
     blend(f, s, &m, wave, crest);
     if (s->v1 <= f->vh) return;

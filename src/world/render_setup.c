@@ -16,7 +16,10 @@ static void place_lights(struct hm_renderer *r, hm_rng *g)
     if (f[HM_FACT_TIME] == HM_TIME_NOON) r->pal.sun_h += 0.04f * (r->rnd[0] - 0.5f);
     r->has_moon = moonrise || f[HM_FACT_TIME] == HM_TIME_MOONLIT;
     r->moon_u = moonrise ? ((float)r->side - 1.0f) * 0.40f : r->sun_u;
-    r->moon_h = moonrise ? 0.17f : 0.36f + 0.05f * (r->rnd[0] - 0.5f);
+    const int place = f[HM_FACT_PLACE]; /* above what stands on the horizon */
+    const float over = place == HM_PLACE_MOUNTAINS ? 0.35f : place == HM_PLACE_SKYLINE ? 0.33f : place == HM_PLACE_LAKE ? 0.29f
+                     : place == HM_PLACE_FOREST || place == HM_PLACE_HILLS ? 0.23f : 0.18f;
+    r->moon_h = moonrise ? over : 0.36f + 0.05f * (r->rnd[0] - 0.5f);
     r->moon_r = moonrise ? 0.095f : 0.048f;
     if (r->has_moon && (moonrise || f[HM_FACT_TIME] == HM_TIME_MOONLIT)) {
         if (f[HM_FACT_TIME] == HM_TIME_MOONLIT) {
@@ -174,7 +177,7 @@ void hm_frame_at(hm_frame *f, float lut[3][HM_LUT], const struct hm_renderer *r,
     f->sun_h = r->pal.sun_h + up * rate * m * (r->pal.sun_h > 0.1f ? 1.3f : 0.75f);
     const bool moonrise = r->s.fact[HM_FACT_SUBJECT] == HM_SUBJECT_MOONRISE;
     f->moon_u = moonrise ? r->moon_u * f->W / 1.7778f : f->sun_u;
-    f->moon_h = moonrise ? r->moon_h + (lapse ? 0.016f : 0.008f) * m : f->sun_h;
+    f->moon_h = moonrise ? r->moon_h + (lapse ? 0.013f : 0.008f) * m : f->sun_h;
     if (time == HM_TIME_MOONLIT) f->sun_u = f->moon_u, f->sun_h = f->moon_h;
     /* Low suns change the light as they move: brighter as they rise. */
     const float change = lapse ? hm_clampf(m * 0.012f * up, -0.08f, 0.08f) : 0.0f;
