@@ -45,7 +45,7 @@ void show_init(shower *s, const cli_args *a);
 int show_progress(void *user, const himmel_progress *p); /* a himmel_progress_fn for a shower, and so on */
 int show_preview(void *user, const himmel_picture *pic);
 void show_line_end(shower *s);                            /* leave the bar's line */
-void json_string(FILE *f, const char *s);
+void cli_json_string(FILE *f, const char *s);
 void show_error(bool json, const himmel_error *err);
 double clock_seconds(void);
 

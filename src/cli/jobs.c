@@ -70,7 +70,7 @@ static void info_json(const himmel_model_info *i, double peak)
     printf("{\"event\":\"info\",\"version\":\"%s\"", himmel_version());
     for (size_t k = 0; k < sizeof text / sizeof *text; k++) {
         printf(",\"%s\":", text[k].key);
-        json_string(stdout, text[k].value);
+        cli_json_string(stdout, text[k].value);
     }
     printf(",\"bytes\":%llu,\"parameters\":%llu,\"threads\":%d,\"peak_gflops\":%.1f}\n", (unsigned long long)i->file_bytes,
            (unsigned long long)i->n_params, i->threads, peak);

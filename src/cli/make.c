@@ -41,9 +41,9 @@ static void tell_unknown(const cli_args *a)
     if (!n) return;
     if (a->json) {
         printf("{\"event\":\"unknown_words\",\"count\":%zu,\"words\":", n);
-        json_string(stdout, words);
+        cli_json_string(stdout, words);
         printf(",\"known\":");
-        json_string(stdout, himmel_known_words());
+        cli_json_string(stdout, himmel_known_words());
         printf("}\n");
     } else if (!a->quiet) {
         fprintf(stderr, "himmel-1 has never seen: %s. It knows %s. For the rest of the world: himmel help models\n", words,
@@ -75,7 +75,7 @@ static double peak_rss_mib(void)
 static void done_json(const cli_args *a, const himmel_result *r, double peak)
 {
     printf("{\"event\":\"done\",\"output\":");
-    json_string(stdout, a->req.output);
+    cli_json_string(stdout, a->req.output);
     printf(",\"seed\":%llu,\"width\":%d,\"height\":%d,\"frames\":%d,\"bytes\":%llu,\"seconds\":%.3f,\"peak_gflops\":%.1f,"
            "\"peak_rss_mib\":%.1f,\"phases\":[",
            (unsigned long long)a->req.seed, r->width, r->height, r->n_frames, (unsigned long long)r->file_bytes, r->seconds,
@@ -115,7 +115,7 @@ static himmel_status expand(cli_args *a, const char *prompt, char *full, himmel_
     a->req.prompt = full;
     if (a->json) {
         printf("{\"event\":\"expanded\",\"prompt\":");
-        json_string(stdout, full);
+        cli_json_string(stdout, full);
         printf("}\n");
         fflush(stdout);
     } else if (!a->quiet) {

@@ -27,7 +27,7 @@ static int columns(void)
     return w.ws_col > 200 ? 200 : w.ws_col;
 }
 
-void json_string(FILE *f, const char *s)
+void cli_json_string(FILE *f, const char *s)
 {
     fputc('"', f);
     for (; *s; s++) {
@@ -46,7 +46,7 @@ void show_error(bool json, const himmel_error *err)
     if (!json) return;
     const int i = err->code <= 0 && err->code >= HIMMEL_EINTERNAL ? -(int)err->code : 7;
     printf("{\"event\":\"error\",\"code\":\"%s\",\"message\":", names[i]);
-    json_string(stdout, err->message);
+    cli_json_string(stdout, err->message);
     printf("}\n");
     fflush(stdout);
 }
@@ -99,7 +99,7 @@ static void json_line(shower *s, const himmel_progress *p)
             p->phase, (long long)p->step, (long long)p->n_steps, p->fraction, p->eta_seconds);
     if (*p->note) {
         fputs(",\"note\":", s->out);
-        json_string(s->out, p->note);
+        cli_json_string(s->out, p->note);
     }
     fputs("}\n", s->out);
     fflush(s->out);
