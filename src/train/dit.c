@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
+
+#include <omp.h>
 
 #include "base/rng.h"
 #include "models/himmel/himmel1.h"
@@ -45,7 +48,8 @@ typedef struct {
     hm_optim opt;
     hm_batch_opts bo;
     int64_t step, samples; /* done so far, over all runs of this state */
-    double seconds;        /* of training so far, over all runs */
+    double seconds;        /* of the whole machine's time, over all runs */
+    int threads;
     double peak;
     float best_val;
     char codec_hash[65];
@@ -298,11 +302,19 @@ static void report(dit_run *r, meter *m, char *note, size_t cap)
     *m = (meter){.t0 = hm_now()};
 }
 
+/* Seconds of the whole machine: processor time over threads, so that pauses and other programs do not count. */
+static double machine_seconds(const dit_run *r)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return ((double)t.tv_sec + 1e-9 * (double)t.tv_nsec) / r->threads;
+}
+
 static himmel_status one_step(dit_run *r, meter *m, himmel_error *err)
 {
     const hm_group *g = pick_group(r);
     const int64_t B = batch_size(r, g);
-    const double t0 = hm_now();
+    const double t0 = hm_now(), m0 = machine_seconds(r);
     hm_batch_fill(&r->batch, &r->data, g, hm_codec_parity(r->codec), r->tok, &r->bo, B, (uint64_t)r->o.seed, r->step);
     m->fill_s += hm_now() - t0;
     hm_graph_reset(r->g);
@@ -320,7 +332,7 @@ static himmel_status one_step(dit_run *r, meter *m, himmel_error *err)
     m->samples += B;
     r->samples += B;
     r->step++;
-    r->seconds += hm_now() - t0;
+    r->seconds += machine_seconds(r) - m0;
     return HIMMEL_OK;
 }
 
@@ -360,6 +372,7 @@ static himmel_status run(dit_run *r, himmel_error *err)
     himmel_status rc = parse(r, err);
     if (rc || (rc = open_parts(r, err)) || (rc = open_data(r, err)) || (rc = load_state(r, err))) return rc;
     hm_set_threads((int)r->o.threads);
+    r->threads = omp_get_max_threads();
     const hm_graph_opts go = {.act = r->ps.dtype, .tape = true, .n_threads = (int)r->o.threads};
     if ((rc = hm_graph_new(&r->g, &go, err))) return rc;
     if (r->o.log && !(r->log = fopen(r->o.log, "a"))) return hm_fail(err, HIMMEL_EIO, "%s: cannot open", r->o.log);
