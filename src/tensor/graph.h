@@ -145,8 +145,8 @@ HM_INLINE float hm_exp(float x)
     p = p * r + 1.0f / 6;
     p = p * r + 0.5f;
     p = p * r * r + r + 1.0f;
-    union { int32_t i; float f; } s;
-    s.i = ((int32_t)k + 127) << 23;
+    union { uint32_t u; float f; } s;
+    s.u = (uint32_t)((int32_t)k + 127) << 23;
     return p * s.f;
 }
 HM_INLINE float hm_sigmoid(float x) { return 1.0f / (1.0f + hm_exp(-x)); }

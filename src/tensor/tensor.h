@@ -29,7 +29,7 @@ struct hm_tensor {
     int nd;
     int64_t dim[HM_MAX_DIM];
     void *data;       /* borrowed from arena, mapped file or caller; NULL in a plan */
-    hm_tensor *grad;  /* parameters: the owner's f32 tensor or NULL; activations: set by hm_backward */
+    hm_tensor *grad;  /* parameters: the owner's f32 tensor or NULL; leaf activations: set by hm_backward; inner ones' memory is used again */
     bool needs_grad;  /* parameters: set by the owner; activations: any input needs it and there is a tape */
 };
 
