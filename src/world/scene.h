@@ -8,7 +8,7 @@
 
 #include "base/base.h"
 
-#define HM_SCENE_VERSION "1" /* renderer + grammar version: part of every data manifest */
+#define HM_SCENE_VERSION "2" /* renderer + grammar version: part of every data manifest */
 
 typedef enum { HM_TIME_DAWN, HM_TIME_SUNRISE, HM_TIME_NOON, HM_TIME_GOLDEN, HM_TIME_SUNSET, HM_TIME_DUSK,
     HM_TIME_MOONLIT, HM_TIME_STARRY, HM_TIME_AURORA, HM_N_TIMES } hm_time_of_day;
