@@ -1,7 +1,9 @@
 /* cmd.c - himmel_train(): which stage, and the two small ones: cache (footage) and join (parts).   SPDX-License-Identifier: MIT */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "models/himmel/himmel1.h"
 #include "train/cache.h"
 #include "train/modelfile.h"
 #include "train/options.h"
@@ -50,9 +52,24 @@ himmel_status hm_train_cache_cmd(const hm_job *job, himmel_error *err)
     return rc;
 }
 
+/* The config of model, with the part's own section from the file that the part comes from. malloc'ed. */
+static himmel_status joined_config(const hm_st *model, const hm_st *from, const char *part, char **out, himmel_error *err)
+{
+    hm_himmel1_config a, b;
+    himmel_status rc = hm_himmel1_config_parse(&a, hm_st_meta(model, "config"), hm_st_path(model), err);
+    if (!rc) rc = hm_himmel1_config_parse(&b, hm_st_meta(from, "config"), hm_st_path(from), err);
+    if (rc) return rc;
+    if (!strncmp(part, "refiner", 7)) a.refiner = b.refiner;
+    if (!strncmp(part, "model", 5)) a.dit = b.dit;
+    if (!strncmp(part, "text", 4)) a.t5 = b.t5;
+    *out = hm_himmel1_config_format(&a);
+    return *out ? HIMMEL_OK : hm_fail(err, HIMMEL_ENOMEM, "train join: out of memory");
+}
+
 /* One file: everything of --model, but the tensors whose names start with --part ("codec.", "refiner.") from --from. */
 himmel_status hm_train_join_cmd(const hm_job *job, himmel_error *err)
 {
+    static const char *const skip[] = {"config", NULL};
     const char *model = NULL, *from = NULL, *part = NULL, *out = NULL;
     const hm_option_spec spec[] = {{"model", HM_O_STR, &model, 0, 0}, {"from", HM_O_STR, &from, 0, 0},
                                    {"part", HM_O_STR, &part, 0, 0}, {"out", HM_O_STR, &out, 0, 0}};
@@ -65,7 +82,10 @@ himmel_status hm_train_join_cmd(const hm_job *job, himmel_error *err)
     if (!w) return hm_fail(err, HIMMEL_ENOMEM, "train join: out of memory");
     rc = hm_st_open(&a, model, err);
     if (!rc) rc = hm_st_open(&b, from, err);
-    if (!rc) rc = hm_model_copy(w, a, (const char *const[]){part, NULL}, NULL, err);
+    char *config = NULL;
+    if (!rc && hm_st_meta(b, "config")) rc = joined_config(a, b, part, &config, err); /* a bare codec has none */
+    if (!rc) rc = hm_model_copy(w, a, (const char *const[]){part, NULL}, config ? skip : NULL, err);
+    if (!rc && config) rc = hm_st_add_meta(w, "config", config, err);
     size_t taken = 0;
     for (size_t i = 0; !rc && i < hm_st_count(b); i++) {
         const char *name;
@@ -79,6 +99,7 @@ himmel_status hm_train_join_cmd(const hm_job *job, himmel_error *err)
     hm_st_writer_free(w);
     hm_st_close(a);
     hm_st_close(b);
+    free(config);
     return rc;
 }
 
