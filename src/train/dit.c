@@ -27,7 +27,7 @@ static const char DIT[] = "model.diffusion_model.", TEXT[] = "text_encoder.";
 typedef struct {
     const char *model, *out, *state, *data, *val, *log;
     int64_t steps, batch_tokens, seed, val_every, save_every, layers, heads, threads, decay_from, warmup, text_len;
-    double minutes, images, lr, lr_muon, ema, known, t_mean, t_scale;
+    double minutes, images, lr, lr_muon, text_lr, ema, known, t_mean, t_scale;
     bool f32, fresh;
 } dit_opts;
 
@@ -82,6 +82,7 @@ static himmel_status parse(dit_run *r, himmel_error *err)
         {"ema", HM_O_REAL, &o->ema, 0, 1}, {"known", HM_O_REAL, &o->known, 0, 1}, {"warmup", HM_O_INT, &o->warmup, 1, 1e9},
         {"decay-from", HM_O_INT, &o->decay_from, 0, 1e9}, {"threads", HM_O_INT, &o->threads, 1, 1024},
         {"t-mean", HM_O_REAL, &o->t_mean, -5, 5}, {"t-scale", HM_O_REAL, &o->t_scale, 0.1, 5},
+        {"text-lr", HM_O_REAL, &o->text_lr, 0, 1},
         {"f32", HM_O_FLAG, &o->f32, 0, 0}, {"fresh", HM_O_FLAG, &o->fresh, 0, 0}};
     const himmel_status rc = hm_options_parse("train dit", spec, HM_COUNT(spec), r->job->opts, r->job->n_opts, err);
     if (rc) return rc;
@@ -111,6 +112,7 @@ static himmel_status open_parts(dit_run *r, himmel_error *err)
     if ((rc = hm_t5_init(&r->t5, &r->cfg.t5, err)) ||
         (rc = hm_t5_params(&r->t5, TEXT, hm_params_bind, &r->ps, err)))
         return rc;
+    for (size_t i = 0; i < r->ps.n; i++) hm_params_slow(r->ps.p[i], (float)r->o.text_lr);
     if (!has_dit) r->ps.from = NULL;
     if ((rc = hm_dit_init(&r->dit, &r->cfg.dit, err))) return rc;
     return hm_dit_params(&r->dit, DIT, hm_params_bind, &r->ps, err);

@@ -8,6 +8,7 @@
  * probe's feature space: films against real films of the same captions, and real against real, each the
  * median over the draws of real films. */
 #include <math.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -225,7 +226,9 @@ static himmel_status real_draw(films_run *r, int draw, himmel_error *err)
         one = real_one(r, i, draw, &e);
 #pragma omp critical(hm_eval)
         {
-            if (!one && hm_job_step(r->job, "real footage", draw * r->n + ++done, r->draws * r->n, -1, ""))
+            done++; /* the job's owner is called on its own thread only */
+            const bool tell = !one && omp_get_thread_num() == 0;
+            if (tell && hm_job_step(r->job, "real footage", draw * r->n + done, r->draws * r->n, -1, ""))
                 one = hm_fail(&e, HIMMEL_ECANCELLED, "stopped while rendering real footage");
             if (one && !rc) {
                 rc = one;

@@ -29,8 +29,9 @@ typedef struct {
     hm_himmel1 *m;
     hm_film_sums truth, decoded;
     quality film, still;
-    quality refined[2], lanczos[2]; /* 512x288 and 2048x1152 */
-    float *z, *a, *b;               /* latents; true and decoded film */
+    quality refined[2], plain[2], lanczos[2]; /* 512x288 and 2048x1152: decoded and refined, only enlarged;
+                                                 true small film enlarged */
+    float *z, *a, *b;                         /* latents; true and decoded film */
 } recon_run;
 
 static void add(quality *q, const float *x, const float *truth, int w, int h, bool ssim)
@@ -79,6 +80,8 @@ static himmel_status look_refined(recon_run *r, const hm_renderer *w, double t0,
             add(&r->refined[k / N_BIG], got, truth, W * s, H * s, true);
         if (!rc && !(rc = enlarge(r->a + (size_t)at * FRAME, s, tmp, got, err)))
             add(&r->lanczos[k / N_BIG], got, truth, W * s, H * s, true);
+        if (!rc && !(rc = enlarge(r->b + (size_t)at * FRAME, s, tmp, got, err)))
+            add(&r->plain[k / N_BIG], got, truth, W * s, H * s, true);
     }
     free(truth);
     free(tmp);
@@ -132,9 +135,12 @@ static himmel_status report(const recon_run *r, himmel_error *err)
         json_object_set_new(j, "codec_still", quality_json(r, "codec, picture 256x144", &r->still));
         if (r->m->refiner) {
             json_object_set_new(j, "refined_512", quality_json(r, "refined, 512x288", &r->refined[0]));
+            json_object_set_new(j, "plain_512", quality_json(r, "decoded, Lanczos, 512x288", &r->plain[0]));
             json_object_set_new(j, "lanczos_512",
                                 quality_json(r, "Lanczos of the true film, 512x288", &r->lanczos[0]));
             json_object_set_new(j, "refined_2048", quality_json(r, "refined, 2048x1152", &r->refined[1]));
+            json_object_set_new(j, "plain_2048",
+                                quality_json(r, "decoded, Lanczos, 2048x1152", &r->plain[1]));
             json_object_set_new(j, "lanczos_2048",
                                 quality_json(r, "Lanczos of the true film, 2048x1152", &r->lanczos[1]));
         }

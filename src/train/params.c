@@ -137,6 +137,15 @@ himmel_status hm_params_bind(void *user, const char *name, int nd, const int64_t
     return HIMMEL_OK;
 }
 
+void hm_params_slow(hm_param *p, float lr_scale)
+{
+    p->lr_scale = lr_scale;
+    if (lr_scale > 0) return;
+    p->kind = HM_OPT_FROZEN;
+    p->work.needs_grad = false;
+    p->work.grad = NULL;
+}
+
 hm_param *hm_params_find(const hm_params *ps, const char *name)
 {
     for (size_t i = 0; i < ps->n; i++)
@@ -210,7 +219,7 @@ himmel_status hm_params_restore(hm_params *ps, const hm_st *st, himmel_error *er
             char name[176];
             const hm_tensor *t;
             snprintf(name, sizeof name, "%s%s", p->name, SUFFIX[k]);
-            if (!state_of(p, k)) continue;
+            if (!state_of(p, k) || p->kind == HM_OPT_FROZEN) continue;
             const himmel_status rc = hm_st_need(st, name, p->work.nd, p->work.dim, &t, err);
             if (rc) return rc;
             hm_convert(state_of(p, k), HM_F32, t->data, t->dtype, p->n);

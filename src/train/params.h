@@ -33,6 +33,9 @@ void hm_params_deinit(hm_params *ps);
 /* An hm_param_fn; user is the hm_params. Fresh values by name and shape: see params.c. */
 himmel_status hm_params_bind(void *user, const char *name, int nd, const int64_t *dim, hm_tensor **slot,
                              himmel_error *err);
+/* Scale a parameter's steps; 0 freezes it: no gradient, not restored from a run's state either. Pre-trained parts need this: Muon's
+ * steps have a fixed size, however small the gradient, and undo a text encoder within a hundred steps (measured). */
+void hm_params_slow(hm_param *p, float lr_scale);
 hm_param *hm_params_find(const hm_params *ps, const char *name);
 size_t hm_params_count(const hm_params *ps);    /* number of values */
 void hm_params_zero_grad(hm_params *ps);

@@ -235,11 +235,11 @@ HIMMEL_API himmel_status himmel_world(const char *what, const himmel_option *opt
         const char *name;
         himmel_status (*run)(const world_opts *o, himmel_error *err);
         int64_t width, height, count;
-        const char *endings[4];
-    } part[] = {{"sheet", sheet, 256, 144, 24, {".png", ".jpg", ".webp"}},
-                {"frame", frame, 1920, 1080, 1, {".png", ".jpg", ".webp"}},
-                {"clip", clip, 1280, 720, 1, {".mp4", ".y4m"}},
-                {"caption", caption, 0, 0, 8, {NULL}}};
+        const char *endings[4], *files;
+    } part[] = {{"sheet", sheet, 256, 144, 24, {".png", ".jpg", ".webp"}, ".png, .jpg or .webp"},
+                {"frame", frame, 1920, 1080, 1, {".png", ".jpg", ".webp"}, ".png, .jpg or .webp"},
+                {"clip", clip, 1280, 720, 1, {".mp4", ".y4m"}, ".mp4 or .y4m"},
+                {"caption", caption, 0, 0, 8, {NULL}, ""}};
     const hm_job job = {opts, n_opts, on_progress, user};
     for (size_t i = 0; what && i < HM_COUNT(part); i++) {
         if (strcmp(what, part[i].name)) continue;
@@ -267,9 +267,8 @@ HIMMEL_API himmel_status himmel_world(const char *what, const himmel_option *opt
         bool fits = !part[i].endings[0];
         for (int k = 0; o.out && part[i].endings[k]; k++) fits |= hm_has_ending(o.out, part[i].endings[k]);
         if (!rc && !fits)
-            rc = hm_fail(err, HIMMEL_EINVAL, "world %s: --out FILE is needed, ending in %s%s%s", what,
-                         part[i].endings[0], part[i].endings[1] ? ", " : "",
-                         part[i].endings[1] ? part[i].endings[1] : "");
+            rc = hm_fail(err, HIMMEL_EINVAL, "world %s: --out FILE is needed, ending in %s", what,
+                         part[i].files);
         return rc ? rc : part[i].run(&o, err);
     }
     return hm_fail(err, HIMMEL_EINVAL,
