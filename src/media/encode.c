@@ -15,7 +15,7 @@
 #include "media/av.h"
 
 enum { ENCODER_THREADS = 4 }; /* a constant: part of what the bytes depend on */
-static const char encoder_preset[] = "veryfast", encoder_crf[] = "18";
+static const char encoder_preset[] = "veryfast", encoder_crf[] = "19";
 
 struct hm_encoder {
     char path[4096], part[4096 + 8];
@@ -53,8 +53,9 @@ static himmel_status open_codec(hm_encoder *e, const hm_encoder_opts *o, himmel_
     if (e->fmt->oformat->flags & AVFMT_GLOBALHEADER) c->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
     av_opt_set(c->priv_data, "preset", encoder_preset, 0);
     av_opt_set(c->priv_data, "crf", encoder_crf, 0);
-    /* soft skies band first: spend bits on flat areas; look-ahead short, as it costs memory of whole frames */
-    av_opt_set(c->priv_data, "x264-params", "aq-mode=3:rc-lookahead=10:lookahead-threads=1", 0);
+    /* soft skies band first: spend bits on flat areas; look-ahead short, as it costs memory of whole frames. No mbtree: with
+     * B-frames x264 164's reads memory it never wrote (MALLOC_PERTURB_ changes the file), and bytes must depend on pixels only */
+    av_opt_set(c->priv_data, "x264-params", "aq-mode=3:mbtree=0:rc-lookahead=10:lookahead-threads=1", 0);
     const int rc = avcodec_open2(c, codec, NULL);
     return rc < 0 ? hm_av_fail(err, e->path, "cannot start the H.264 encoder", rc) : HIMMEL_OK;
 }
