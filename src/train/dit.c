@@ -349,13 +349,13 @@ static himmel_status loop(dit_run *r, himmel_error *err)
     while (!rc && !stop && r->step < r->o.steps && (r->o.minutes <= 0 || hm_now() - start < 60 * r->o.minutes)) {
         if ((rc = one_step(r, &m, err))) return rc;
         if (r->step % 25 == 0) report(r, &m, note, sizeof note);
-        if (r->has_val && r->step % r->o.val_every == 0) {
-            const float v = validate(r);
-            say(r, "validation %.4f at step %lld, %.0f s\n", (double)v, (long long)r->step, r->seconds);
-        }
         if (r->step % r->o.save_every == 0) {
             rc = save_state(r, err);
             if (!rc) rc = save_model(r, err);
+        }
+        if (r->has_val && r->step % r->o.val_every == 0) {
+            const float v = validate(r);
+            say(r, "validation %.4f at step %lld, %.0f s\n", (double)v, (long long)r->step, r->seconds);
         }
         const double each = (hm_now() - start) / (double)(r->step - first);
         double eta = each * (double)(r->o.steps - r->step);
