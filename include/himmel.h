@@ -9,8 +9,8 @@
  *     if (himmel_generate(ctx, &req, NULL, &err)) puts(err.message);
  *     himmel_close(ctx);
  *
- * Strings are UTF-8 and borrowed for the call. Structs come from their _default() function, so that fields can be
- * appended later. Nothing here prints, exits or reads the environment. */
+ * Strings are UTF-8 and borrowed for the call. Structs come from their _default() function, so that fields
+ * can be appended later. Nothing here prints, exits or reads the environment. */
 #ifndef HIMMEL_H
 #define HIMMEL_H
 
@@ -46,7 +46,7 @@ typedef struct himmel_ctx himmel_ctx;
 
 typedef struct {
     int threads;     /* for computing, 0 = all cores, at most 1024; same threads, same bytes */
-    const char *isa; /* NULL = the best this machine has; "baseline", "avx2", "avx512" limit it (whole process) */
+    const char *isa; /* NULL = the machine's best; "baseline", "avx2", "avx512" limit the whole process */
 } himmel_options;
 
 HIMMEL_API himmel_options himmel_options_default(void);
@@ -54,11 +54,13 @@ HIMMEL_API himmel_options himmel_options_default(void);
 /* "0.1.0": version of the library; static storage. */
 HIMMEL_API const char *himmel_version(void);
 
-/* Open a weights file. path NULL searches himmel-1.safetensors in: weights/ beside the folder of the executable, weights/
- * in the working directory, share/himmel/ beside the folder of the executable. opts NULL = defaults.
- * HIMMEL_OK: *out is the caller's, himmel_close() releases it (NULL is fine). Otherwise *out is NULL and err (may be
- * NULL) says why: EIO cannot read, EFORMAT not a safetensors file, EMODEL not himmel-1. Many threads may use one context. */
-HIMMEL_API himmel_status himmel_open(himmel_ctx **out, const char *path, const himmel_options *opts, himmel_error *err);
+/* Open a weights file. path NULL searches himmel-1.safetensors in: weights/ beside the folder of the
+ * executable, weights/ in the working directory, share/himmel/ beside the folder of the executable. opts NULL
+ * = defaults. HIMMEL_OK: *out is the caller's, himmel_close() releases it (NULL is fine). Otherwise *out is
+ * NULL and err (may be NULL) says why: EIO cannot read, EFORMAT not a safetensors file, EMODEL not himmel-1.
+ * Many threads may use one context. */
+HIMMEL_API himmel_status himmel_open(himmel_ctx **out, const char *path, const himmel_options *opts,
+                                     himmel_error *err);
 HIMMEL_API void himmel_close(himmel_ctx *ctx);
 
 typedef struct {
@@ -77,8 +79,9 @@ typedef struct {
 /* What is open; strings live as long as ctx. */
 HIMMEL_API himmel_status himmel_info(himmel_ctx *ctx, himmel_model_info *info, himmel_error *err);
 
-/* The bf16 matrix multiplications that this machine does now with ctx's threads, in 1e9 operations a second (a
- * multiplication and an addition are two). Measured at the first call, 0.2 s. "Share of peak" is relative to this. */
+/* The bf16 matrix multiplications that this machine does now with ctx's threads, in 1e9 operations a second
+ * (a multiplication and an addition are two). Measured at the first call, 0.2 s. "Share of peak" is relative
+ * to this. */
 HIMMEL_API double himmel_peak_gflops(himmel_ctx *ctx);
 
 /* ---- progress ---- */
@@ -91,8 +94,8 @@ typedef struct {
     const char *note;    /* "" or a line worth reading (training: losses); for the call only */
 } himmel_progress;
 
-/* Called on the thread that started the job, after each step. Not 0: stop; the job returns HIMMEL_ECANCELLED within one step
- * and leaves no file behind. */
+/* Called on the thread that started the job, after each step. Not 0: stop; the job returns HIMMEL_ECANCELLED
+ * within one step and leaves no file behind. */
 typedef int himmel_progress_fn(void *user, const himmel_progress *p);
 
 typedef struct {
@@ -137,20 +140,23 @@ typedef struct {
 /* A film of 1920x1080, 10 s, 24 fps, seed 0, 25 steps, guidance 3, with the mark; prompt and output NULL. */
 HIMMEL_API himmel_request himmel_request_default(void);
 
-/* Is req something that can be made? HIMMEL_EINVAL names the field and the value. No context needed, nothing is written. */
+/* Is req something that can be made? HIMMEL_EINVAL names the field and the value. No context needed, nothing
+ * is written. */
 HIMMEL_API himmel_status himmel_check(const himmel_request *req, himmel_error *err);
 
 typedef struct {
-    int n_frames;                    /* of the file */
-    int blocks_x, blocks_y, blocks_t; /* grid that the transformer works on: blocks_t counts the still and the seconds */
-    int base_width, base_height;     /* small film */
-    uint64_t peak_bytes;             /* most memory at a time, weights included */
-    double gflop_sample, gflop_film; /* 1e9 operations in the two phases */
-    double seconds;                  /* estimate on this machine */
+    int n_frames;                     /* of the file */
+    int blocks_x, blocks_y, blocks_t; /* the transformer's grid; blocks_t counts the still and the seconds */
+    int base_width, base_height;      /* small film */
+    uint64_t peak_bytes;              /* most memory at a time, weights included */
+    double gflop_sample, gflop_film;  /* 1e9 operations in the two phases */
+    double seconds;                   /* estimate on this machine */
 } himmel_plan_info;
 
-/* What req would cost, before anything is computed. Errors as himmel_check; ENOMEM: it cannot fit into this machine. */
-HIMMEL_API himmel_status himmel_plan(himmel_ctx *ctx, const himmel_request *req, himmel_plan_info *plan, himmel_error *err);
+/* What req would cost, before anything is computed. Errors as himmel_check; ENOMEM: it cannot fit into this
+ * machine. */
+HIMMEL_API himmel_status himmel_plan(himmel_ctx *ctx, const himmel_request *req, himmel_plan_info *plan,
+                                     himmel_error *err);
 
 enum { HIMMEL_N_PHASES = 6 };
 typedef struct {
@@ -167,9 +173,10 @@ typedef struct {
     himmel_phase phase[HIMMEL_N_PHASES];
 } himmel_result;
 
-/* Make one film or image. Blocks. result may be NULL. The file is written beside req->output and renamed when it is complete.
- * EINVAL as himmel_check; EIO: output cannot be written; ENOMEM: does not fit; ECANCELLED: a callback wanted it. On any error
- * no file is left and an older output is untouched. Several threads may generate from one context. */
+/* Make one film or image. Blocks. result may be NULL. The file is written beside req->output and renamed when
+ * it is complete. EINVAL as himmel_check; EIO: output cannot be written; ENOMEM: does not fit; ECANCELLED: a
+ * callback wanted it. On any error no file is left and an older output is untouched. Several threads may
+ * generate from one context. */
 HIMMEL_API himmel_status himmel_generate(himmel_ctx *ctx, const himmel_request *req, himmel_result *result,
                                          himmel_error *err);
 
@@ -180,9 +187,10 @@ HIMMEL_API himmel_status himmel_generate(himmel_ctx *ctx, const himmel_request *
 HIMMEL_API size_t himmel_unknown_words(const char *prompt, char *buf, size_t cap);
 /* What himmel-1 knows, in one line: "skies, seas, mountains ..."; static storage. */
 HIMMEL_API const char *himmel_known_words(void);
-/* Fill in what the prompt leaves open (time of day, weather, camera ...; the same for the same seed) and write the full prompt
- * in the prompt's language into buf. EINVAL: empty, broken UTF-8, or buf too small. */
-HIMMEL_API himmel_status himmel_expand(const char *prompt, uint64_t seed, char *buf, size_t cap, himmel_error *err);
+/* Fill in what the prompt leaves open (time of day, weather, camera ...; the same for the same seed) and
+ * write the full prompt in the prompt's language into buf. EINVAL: empty, broken UTF-8, or buf too small. */
+HIMMEL_API himmel_status himmel_expand(const char *prompt, uint64_t seed, char *buf, size_t cap,
+                                       himmel_error *err);
 
 /* ---- long jobs: training, evaluation, footage ---- */
 
@@ -191,9 +199,10 @@ typedef struct {
     const char *value;  /* "" for a bare switch */
 } himmel_option;
 
-/* himmel_train("basis|text|dit|refiner|probe"), himmel_eval("..."), himmel_world("..."): what to do, then options by name.
- * An unknown what or option, or a value out of range, is EINVAL with a sentence that lists what there is. on_progress may be
- * NULL; it stops the job between steps, after a checkpoint where the job has one. */
+/* himmel_train("basis|text|dit|refiner|probe"), himmel_eval("..."), himmel_world("..."): what to do, then
+ * options by name. An unknown what or option, or a value out of range, is EINVAL with a sentence that lists
+ * what there is. on_progress may be NULL; it stops the job between steps, after a checkpoint where the job
+ * has one. */
 HIMMEL_API himmel_status himmel_train(const char *what, const himmel_option *opts, size_t n_opts,
                                       himmel_progress_fn *on_progress, void *user, himmel_error *err);
 HIMMEL_API himmel_status himmel_eval(const char *what, const himmel_option *opts, size_t n_opts,

@@ -8,21 +8,54 @@
 
 #include "cli/cli.h"
 
-typedef enum { O_OUTPUT, O_SIZE, O_SECONDS, O_FPS, O_SEED, O_STEPS, O_GUIDANCE, O_NEGATIVE, O_N, O_MODEL, O_THREADS,
-    O_EXPAND, O_PREVIEW, O_JSON, O_VERBOSE, O_QUIET, O_NO_MARK, O_PLAN, O_HELP, O_VERSION } option_id;
+typedef enum {
+    O_OUTPUT,
+    O_SIZE,
+    O_SECONDS,
+    O_FPS,
+    O_SEED,
+    O_STEPS,
+    O_GUIDANCE,
+    O_NEGATIVE,
+    O_N,
+    O_MODEL,
+    O_THREADS,
+    O_EXPAND,
+    O_PREVIEW,
+    O_JSON,
+    O_VERBOSE,
+    O_QUIET,
+    O_NO_MARK,
+    O_PLAN,
+    O_HELP,
+    O_VERSION
+} option_id;
 
 static const struct {
     const char *name;
     char letter;
     option_id id;
     bool takes;
-} options[] = {{"output", 'o', O_OUTPUT, true}, {"size", 's', O_SIZE, true}, {"seconds", 0, O_SECONDS, true},
-               {"fps", 0, O_FPS, true}, {"seed", 0, O_SEED, true}, {"steps", 0, O_STEPS, true},
-               {"guidance", 0, O_GUIDANCE, true}, {"negative", 0, O_NEGATIVE, true}, {"variations", 'n', O_N, true},
-               {"model", 'm', O_MODEL, true}, {"threads", 't', O_THREADS, true}, {"expand", 0, O_EXPAND, false},
-               {"preview", 0, O_PREVIEW, false}, {"json", 0, O_JSON, false}, {"verbose", 'v', O_VERBOSE, false},
-               {"quiet", 'q', O_QUIET, false}, {"no-visible-mark", 0, O_NO_MARK, false}, {"plan", 0, O_PLAN, false},
-               {"help", 'h', O_HELP, false}, {"version", 0, O_VERSION, false}};
+} options[] = {{"output", 'o', O_OUTPUT, true},
+               {"size", 's', O_SIZE, true},
+               {"seconds", 0, O_SECONDS, true},
+               {"fps", 0, O_FPS, true},
+               {"seed", 0, O_SEED, true},
+               {"steps", 0, O_STEPS, true},
+               {"guidance", 0, O_GUIDANCE, true},
+               {"negative", 0, O_NEGATIVE, true},
+               {"variations", 'n', O_N, true},
+               {"model", 'm', O_MODEL, true},
+               {"threads", 't', O_THREADS, true},
+               {"expand", 0, O_EXPAND, false},
+               {"preview", 0, O_PREVIEW, false},
+               {"json", 0, O_JSON, false},
+               {"verbose", 'v', O_VERBOSE, false},
+               {"quiet", 'q', O_QUIET, false},
+               {"no-visible-mark", 0, O_NO_MARK, false},
+               {"plan", 0, O_PLAN, false},
+               {"help", 'h', O_HELP, false},
+               {"version", 0, O_VERSION, false}};
 enum { N_OPTIONS = sizeof options / sizeof *options };
 
 /* What is wrong, as every sentence of this file: on stderr, and false. */
@@ -106,11 +139,13 @@ static bool take_number(cli_args *a, option_id id, const char *name, const char 
     long l;
     switch (id) {
     case O_SIZE:
-        return to_size(v, &r->width, &r->height) || wrong(name, v, "wants WIDTHxHEIGHT, for example 1920x1080");
+        return to_size(v, &r->width, &r->height) ||
+               wrong(name, v, "wants WIDTHxHEIGHT, for example 1920x1080");
     case O_SECONDS:
         return to_double(v, &r->seconds) || wrong(name, v, "wants a number, 1 to 10");
     case O_FPS:
-        return to_fps(v, &r->fps_num, &r->fps_den) || wrong(name, v, "wants frames a second, for example 24 or 30000/1001");
+        return to_fps(v, &r->fps_num, &r->fps_den) ||
+               wrong(name, v, "wants frames a second, for example 24 or 30000/1001");
     case O_SEED:
         a->has_seed = true;
         return to_seed(v, &r->seed) || wrong(name, v, "wants a whole number from 0 to 18446744073709551615");

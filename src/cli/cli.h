@@ -1,4 +1,4 @@
-/* cli.h - the parts of the program himmel; everything it does goes through himmel.h.   SPDX-License-Identifier: MIT */
+/* cli.h - the parts of the program himmel; all goes through himmel.h.   SPDX-License-Identifier: MIT */
 #ifndef HM_CLI_H
 #define HM_CLI_H
 

@@ -39,37 +39,38 @@ static const char main_help[] =
     "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.\n";
 
 static const char image_help[] =
-    "himmel image \"a prompt\" -o picture.png     (.jpg, .jpeg and .webp too; 1024x576 unless --size says otherwise)\n"
+    "himmel image \"a prompt\" -o picture.png     .jpg, .jpeg and .webp too; 1024x576 unless --size is given\n"
     "\n"
     "Options are those of films, less --seconds and --fps: see himmel help.\n";
 
 static const char world_help[] =
-    "himmel world WHAT [--option value ...]      renders the procedural skyscapes that himmel-1 is trained on\n"
+    "himmel world WHAT [--option value ...]      renders the skyscapes that himmel-1 is trained on\n"
     "\n"
-    "himmel world alone lists what there is. Footage is deterministic by --seed.\n";
+    "himmel world alone names what there is. Footage is deterministic by --seed.\n";
 
 static const char train_help[] =
     "himmel train WHAT [--option value ...]      trains a part of himmel-1 on our own footage\n"
     "\n"
-    "  basis     the linear basis of the codec          text      tokenizer and text encoder\n"
-    "  dit       the transformer                        refiner   the network that makes it 1080p\n"
-    "  probe     the judge of himmel eval\n"
+    "  basis     the linear basis of the codec          cache     footage as coefficients\n"
+    "  text      tokenizer and text encoder             dit       the transformer\n"
+    "  refiner   the network that makes it 1080p        probe     the judge of himmel eval\n"
+    "  join      one file from parts\n"
     "\n"
-    "himmel train alone lists everything; --json gives progress as JSON lines. Ctrl-C stops after a checkpoint.\n";
+    "himmel train alone names them all; --json gives progress as JSON lines. Ctrl-C stops after a checkpoint.\n";
 
 static const char eval_help[] =
-    "himmel eval WHAT [--option value ...]       measures a model: reconstruction, prompt adherence, motion, seams\n"
+    "himmel eval WHAT [--option value ...]       measures: reconstruction, prompt adherence, motion, seams\n"
     "\n"
-    "himmel eval alone lists what there is.\n";
+    "himmel eval alone names what there is.\n";
 
 static const char models_help[] =
-    "himmel-1 was trained from nothing on footage that himmel renders itself, so it knows skyscapes and nothing else.\n"
+    "himmel-1 was trained from nothing on footage that himmel renders itself: it knows skyscapes only.\n"
     "For people, animals, rooms, streets and everything else, large open-weight models exist:\n"
     "\n"
     "  LTX-Video   https://github.com/Lightricks/LTX-Video    2 billion parameters and more\n"
     "  Wan 2.x     https://github.com/Wan-Video               1.3 to 14 billion parameters\n"
     "\n"
-    "himmel-1's transformer has the architecture of LTX-Video. This version of himmel opens himmel-1 weights only.\n";
+    "himmel-1's transformer has the architecture of LTX-Video. This version opens himmel-1 weights only.\n";
 
 int cmd_help(int argc, char **argv)
 {

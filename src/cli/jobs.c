@@ -1,11 +1,11 @@
-/* jobs.c - himmel train, eval, world: options go through by name; and himmel info.   SPDX-License-Identifier: MIT */
+/* jobs.c - himmel train, eval, world (options go through by name) and info.   SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
 
-typedef himmel_status job_fn(const char *what, const himmel_option *opts, size_t n, himmel_progress_fn *progress, void *user,
-                             himmel_error *err);
+typedef himmel_status job_fn(const char *what, const himmel_option *opts, size_t n,
+                             himmel_progress_fn *progress, void *user, himmel_error *err);
 
 /* "--key value", "--key=value", "--switch", "-o value". Keys end up without dashes; "=" is cut in place. */
 static bool collect(int argc, char **argv, himmel_option *opts, size_t *n, cli_args *a)
@@ -42,7 +42,8 @@ int cmd_job(const char *name, int argc, char **argv)
         {"train", himmel_train}, {"eval", himmel_eval}, {"world", himmel_world}};
     const bool has_what = argc > 0 && argv[0][0] != '-';
     const char *what = has_what ? argv[0] : "";
-    if (argc > 0 && (!strcmp(argv[0], "--help") || !strcmp(argv[0], "-h"))) return cmd_help(1, (char *[]){(char *)name});
+    if (argc > 0 && (!strcmp(argv[0], "--help") || !strcmp(argv[0], "-h")))
+        return cmd_help(1, (char *[]){(char *)name});
     cli_args a = {0};
     size_t n;
     himmel_option *opts = calloc((size_t)argc + 1, sizeof *opts);
@@ -65,15 +66,21 @@ int cmd_job(const char *name, int argc, char **argv)
 
 static void info_json(const himmel_model_info *i, double peak)
 {
-    const struct { const char *key, *value; } text[] = {{"name", i->name}, {"path", i->path}, {"sha256", i->sha256},
-        {"licence", i->licence}, {"data_sha256", i->data_sha256}, {"isa", i->isa}};
+    const struct {
+        const char *key, *value;
+    } text[] = {{"name", i->name},
+                {"path", i->path},
+                {"sha256", i->sha256},
+                {"licence", i->licence},
+                {"data_sha256", i->data_sha256},
+                {"isa", i->isa}};
     printf("{\"event\":\"info\",\"version\":\"%s\"", himmel_version());
     for (size_t k = 0; k < sizeof text / sizeof *text; k++) {
         printf(",\"%s\":", text[k].key);
         cli_json_string(stdout, text[k].value);
     }
-    printf(",\"bytes\":%llu,\"parameters\":%llu,\"threads\":%d,\"peak_gflops\":%.1f}\n", (unsigned long long)i->file_bytes,
-           (unsigned long long)i->n_params, i->threads, peak);
+    printf(",\"bytes\":%llu,\"parameters\":%llu,\"threads\":%d,\"peak_gflops\":%.1f}\n",
+           (unsigned long long)i->file_bytes, (unsigned long long)i->n_params, i->threads, peak);
 }
 
 static void info_text(const himmel_model_info *i, double peak)
@@ -92,7 +99,8 @@ int cmd_info(int argc, char **argv, const cli_env *env)
     cli_args a;
     himmel_error err = {0};
     if (!args_parse(&a, HIMMEL_FILM, argc, argv) || a.prompt) {
-        if (a.prompt) fprintf(stderr, "himmel: info takes --model, --threads and --json only, not %.80s\n", a.prompt);
+        if (a.prompt)
+            fprintf(stderr, "himmel: info takes --model, --threads and --json only, not %.80s\n", a.prompt);
         args_free(&a);
         return EXIT_USAGE;
     }
@@ -102,7 +110,8 @@ int cmd_info(int argc, char **argv, const cli_env *env)
     if (a.threads > 0) o.threads = (int)a.threads;
     himmel_ctx *ctx;
     himmel_model_info info;
-    himmel_status rc = himmel_open(&ctx, a.model ? a.model : env->model && *env->model ? env->model : NULL, &o, &err);
+    const char *named = env->model && *env->model ? env->model : NULL;
+    himmel_status rc = himmel_open(&ctx, a.model ? a.model : named, &o, &err);
     if (!rc) rc = himmel_info(ctx, &info, &err);
     if (rc) show_error(a.json, &err);
     else if (a.json) info_json(&info, himmel_peak_gflops(ctx));

@@ -43,7 +43,8 @@ int main(int argc, char **argv)
         cmd_help(0, NULL);
         return EXIT_USAGE;
     }
-    if (!strcmp(what, "help") || !strcmp(what, "--help") || !strcmp(what, "-h")) return cmd_help(argc - 2, argv + 2);
+    if (!strcmp(what, "help") || !strcmp(what, "--help") || !strcmp(what, "-h"))
+        return cmd_help(argc - 2, argv + 2);
     if (!strcmp(what, "version") || !strcmp(what, "--version")) {
         printf("himmel %s\n", himmel_version());
         return EXIT_DONE;
@@ -51,6 +52,7 @@ int main(int argc, char **argv)
     if (!strcmp(what, "info")) return cmd_info(argc - 2, argv + 2, &env);
     if (!strcmp(what, "film")) return cmd_make(HIMMEL_FILM, argc - 2, argv + 2, &env);
     if (!strcmp(what, "image")) return cmd_make(HIMMEL_IMAGE, argc - 2, argv + 2, &env);
-    if (!strcmp(what, "train") || !strcmp(what, "eval") || !strcmp(what, "world")) return cmd_job(what, argc - 2, argv + 2);
+    if (!strcmp(what, "train") || !strcmp(what, "eval") || !strcmp(what, "world"))
+        return cmd_job(what, argc - 2, argv + 2);
     return cmd_make(HIMMEL_FILM, argc - 1, argv + 1, &env);
 }

@@ -46,8 +46,9 @@ static void tell_unknown(const cli_args *a)
         cli_json_string(stdout, himmel_known_words());
         printf("}\n");
     } else if (!a->quiet) {
-        fprintf(stderr, "himmel-1 has never seen: %s. It knows %s. For the rest of the world: himmel help models\n", words,
-                himmel_known_words());
+        fprintf(stderr,
+                "himmel-1 has never seen: %s. It knows %s. For the rest of the world: himmel help models\n",
+                words, himmel_known_words());
     }
 }
 
@@ -60,8 +61,9 @@ static void tell_plan(const cli_args *a, const himmel_plan_info *p)
                p->n_frames, p->blocks_t, p->blocks_y, p->blocks_x, p->base_width, p->base_height,
                (unsigned long long)p->peak_bytes, p->gflop_sample, p->gflop_film, p->seconds);
     else if (a->verbose || a->plan_only)
-        fprintf(stderr, "plan: %d frames from %d x %d x %d blocks (%dx%d at 24 fps), at most %.2f GiB, about %.0f s\n",
-                p->n_frames, p->blocks_t, p->blocks_y, p->blocks_x, p->base_width, p->base_height, gib, p->seconds);
+        fprintf(stderr, "plan: %d frames from %d x %d x %d blocks (%dx%d), at most %.2f GiB, about %.0f s\n",
+                p->n_frames, p->blocks_t, p->blocks_y, p->blocks_x, p->base_width, p->base_height, gib,
+                p->seconds);
     fflush(stdout);
 }
 
@@ -76,14 +78,15 @@ static void done_json(const cli_args *a, const himmel_result *r, double peak)
 {
     printf("{\"event\":\"done\",\"output\":");
     cli_json_string(stdout, a->req.output);
-    printf(",\"seed\":%llu,\"width\":%d,\"height\":%d,\"frames\":%d,\"bytes\":%llu,\"seconds\":%.3f,\"peak_gflops\":%.1f,"
+    printf(",\"seed\":%llu,\"width\":%d,\"height\":%d,\"frames\":%d,\"bytes\":%llu,\"seconds\":%.3f,"
+           "\"peak_gflops\":%.1f,"
            "\"peak_rss_mib\":%.1f,\"phases\":[",
-           (unsigned long long)a->req.seed, r->width, r->height, r->n_frames, (unsigned long long)r->file_bytes, r->seconds,
-           peak, peak_rss_mib());
+           (unsigned long long)a->req.seed, r->width, r->height, r->n_frames,
+           (unsigned long long)r->file_bytes, r->seconds, peak, peak_rss_mib());
     for (int i = 0; i < HIMMEL_N_PHASES; i++) {
         const himmel_phase *p = &r->phase[i];
-        printf("%s{\"name\":\"%s\",\"seconds\":%.3f,\"gflop\":%.2f,\"share_of_peak\":%.3f}", i ? "," : "", p->name, p->seconds,
-               p->gflop, p->seconds > 0 && peak > 0 ? p->gflop / p->seconds / peak : 0);
+        printf("%s{\"name\":\"%s\",\"seconds\":%.3f,\"gflop\":%.2f,\"share_of_peak\":%.3f}", i ? "," : "",
+               p->name, p->seconds, p->gflop, p->seconds > 0 && peak > 0 ? p->gflop / p->seconds / peak : 0);
     }
     printf("]}\n");
     fflush(stdout);
@@ -93,8 +96,8 @@ static void done_text(const cli_args *a, const himmel_result *r, double peak)
 {
     fprintf(stderr, "%s: %dx%d, ", a->req.output, r->width, r->height);
     if (a->req.kind == HIMMEL_FILM) fprintf(stderr, "%g s, %d frames, ", a->req.seconds, r->n_frames);
-    fprintf(stderr, "%.1f MB, seed %llu, made in %.1f s\n", 1e-6 * (double)r->file_bytes, (unsigned long long)a->req.seed,
-            r->seconds);
+    fprintf(stderr, "%.1f MB, seed %llu, made in %.1f s\n", 1e-6 * (double)r->file_bytes,
+            (unsigned long long)a->req.seed, r->seconds);
     fprintf(stderr, " ");
     for (int i = 0; i < HIMMEL_N_PHASES; i++) {
         const himmel_phase *p = &r->phase[i];
@@ -104,8 +107,8 @@ static void done_text(const cli_args *a, const himmel_result *r, double peak)
         fputc(i + 1 < HIMMEL_N_PHASES ? ',' : '\n', stderr);
     }
     if (a->verbose)
-        fprintf(stderr, "  peak of this machine %.0f GFLOPS, most memory %.0f MiB (networks %.0f MiB)\n", peak, peak_rss_mib(),
-                (double)r->arena_bytes / (1 << 20));
+        fprintf(stderr, "  peak of this machine %.0f GFLOPS, most memory %.0f MiB (networks %.0f MiB)\n",
+                peak, peak_rss_mib(), (double)r->arena_bytes / (1 << 20));
 }
 
 static himmel_status expand(cli_args *a, const char *prompt, char *full, himmel_error *err)

@@ -1,5 +1,6 @@
 /* show.c - progress, pictures in the terminal, events as JSON.   SPDX-License-Identifier: MIT
- * On a terminal one line is drawn over and over, below the picture if there is one; elsewhere a line now and then. */
+ * On a terminal one line is drawn over and over, below the picture if there is one; elsewhere a line now and
+ * then. */
 #include <string.h>
 #include <sys/ioctl.h>
 #include <time.h>
@@ -16,7 +17,8 @@ double clock_seconds(void)
 
 void show_init(shower *s, const cli_args *a)
 {
-    *s = (shower){.json = a->json, .quiet = a->quiet, .preview = a->preview, .out = a->json ? stdout : stderr};
+    *s = (shower){.json = a->json, .quiet = a->quiet, .preview = a->preview};
+    s->out = a->json ? stdout : stderr;
     s->tty = !a->json && isatty(fileno(stderr));
 }
 
@@ -41,7 +43,8 @@ void cli_json_string(FILE *f, const char *s)
 
 void show_error(bool json, const himmel_error *err)
 {
-    static const char *const names[] = {"ok", "invalid", "memory", "io", "format", "model", "cancelled", "internal"};
+    static const char *const names[] = {"ok",     "invalid", "memory",    "io",
+                                        "format", "model",   "cancelled", "internal"};
     fprintf(stderr, "himmel: %s\n", err->message);
     if (!json) return;
     const int i = err->code <= 0 && err->code >= HIMMEL_EINTERNAL ? -(int)err->code : 7;
@@ -73,7 +76,8 @@ static void draw_bar(shower *s, const himmel_progress *p)
     const int full = (int)(p->fraction * width + 0.5);
     fprintf(s->out, "\r\033[K%-7s ", p->phase);
     for (int i = 0; i < width; i++) fputs(i < full ? "\xe2\x94\x81" : "\xe2\x95\x8c", s->out);
-    fprintf(s->out, " %3.0f %%  %lld/%lld  %s left", 100 * p->fraction, (long long)p->step, (long long)p->n_steps, left);
+    fprintf(s->out, " %3.0f %%  %lld/%lld  %s left", 100 * p->fraction, (long long)p->step,
+            (long long)p->n_steps, left);
     s->bar = true;
     fflush(s->out);
 }
@@ -88,14 +92,17 @@ static void plain_line(shower *s, const himmel_progress *p)
     char left[16];
     duration(left, sizeof left, p->eta_seconds);
     if (p->step == 0 && !*p->note) return;
-    fprintf(s->out, "%s %lld/%lld%s%s%s%s\n", p->phase, (long long)p->step, (long long)p->n_steps, *p->note ? "  " : "", p->note,
-            p->eta_seconds < 0 ? "" : "  left ", p->eta_seconds < 0 ? "" : left);
+    fprintf(s->out, "%s %lld/%lld%s%s%s%s\n", p->phase, (long long)p->step, (long long)p->n_steps,
+            *p->note ? "  " : "", p->note, p->eta_seconds < 0 ? "" : "  left ",
+            p->eta_seconds < 0 ? "" : left);
     fflush(s->out);
 }
 
 static void json_line(shower *s, const himmel_progress *p)
 {
-    fprintf(s->out, "{\"event\":\"progress\",\"phase\":\"%s\",\"step\":%lld,\"steps\":%lld,\"fraction\":%.4f,\"eta\":%.1f",
+    fprintf(s->out,
+            "{\"event\":\"progress\",\"phase\":\"%s\",\"step\":%lld,\"steps\":%lld,"
+            "\"fraction\":%.4f,\"eta\":%.1f",
             p->phase, (long long)p->step, (long long)p->n_steps, p->fraction, p->eta_seconds);
     if (*p->note) {
         fputs(",\"note\":", s->out);
@@ -131,7 +138,8 @@ static void mean_colour(const himmel_picture *p, int x0, int x1, int y0, int y1,
     unsigned long sum[3] = {0}, n = 0;
     for (int y = y0; y < y1; y++)
         for (int x = x0; x < x1; x++, n++)
-            for (int k = 0; k < 3; k++) sum[k] += p->rgb[3 * ((size_t)y * (size_t)p->width + (size_t)x) + (size_t)k];
+            for (int k = 0; k < 3; k++)
+                sum[k] += p->rgb[3 * ((size_t)y * (size_t)p->width + (size_t)x) + (size_t)k];
     for (int k = 0; k < 3; k++) c[k] = n ? (unsigned)(sum[k] / n) : 0;
 }
 
@@ -139,7 +147,7 @@ int show_preview(void *user, const himmel_picture *p)
 {
     shower *s = user;
     if (s->json || (!s->tty && p->rough)) return stop_asked(); /* in a file: frames of the film only */
-    const int room = columns() - 2, cols = p->width < room ? (p->width < 72 ? p->width : room < 72 ? room : 72) : room < 72 ? room : 72;
+    const int room = columns() - 2 < 72 ? columns() - 2 : 72, cols = p->width < room ? p->width : room;
     int rows = (int)((double)p->height * cols / p->width / 2 + 0.5);
     rows = rows < 1 ? 1 : rows > 40 ? 40 : rows;
     FILE *f = stderr;
@@ -151,7 +159,8 @@ int show_preview(void *user, const himmel_picture *p)
             const int x0 = c * p->width / cols, x1 = (c + 1) * p->width / cols, half = 2 * rows;
             mean_colour(p, x0, x1, 2 * r * p->height / half, (2 * r + 1) * p->height / half, up);
             mean_colour(p, x0, x1, (2 * r + 1) * p->height / half, (2 * r + 2) * p->height / half, down);
-            fprintf(f, "\033[38;2;%u;%u;%um\033[48;2;%u;%u;%um\xe2\x96\x80", up[0], up[1], up[2], down[0], down[1], down[2]);
+            fprintf(f, "\033[38;2;%u;%u;%um\033[48;2;%u;%u;%um\xe2\x96\x80", up[0], up[1], up[2], down[0],
+                    down[1], down[2]);
         }
         fprintf(f, "\033[0m\033[K\n");
     }

@@ -19,7 +19,7 @@ const char *himmel_version(void)
     return HIMMEL_VERSION;
 }
 
-/* Folder above the one that the executable lies in ("/usr" for /usr/bin/himmel), "" if that cannot be told. */
+/* Folder above the one of the executable ("/usr" for /usr/bin/himmel), "" if that cannot be told. */
 static void above_executable(char *out, size_t cap)
 {
     const ssize_t n = readlink("/proc/self/exe", out, cap - 1);
@@ -34,12 +34,16 @@ static himmel_status find_weights(char *path, size_t cap, himmel_error *err)
 {
     char above[3072];
     above_executable(above, sizeof above);
-    const struct { const char *root, *dir; } places[] = {{above, "/weights/"}, {"", "weights/"}, {above, "/share/himmel/"}};
+    const struct {
+        const char *root, *dir;
+    } places[] = {{above, "/weights/"}, {"", "weights/"}, {above, "/share/himmel/"}};
     for (size_t i = 0; i < HM_COUNT(places); i++) {
         snprintf(path, cap, "%s%s%s", places[i].root, places[i].dir, weights_name);
         if (!access(path, R_OK)) return HIMMEL_OK;
     }
-    return hm_fail(err, HIMMEL_EIO, "%s is not there: looked in %.150s/weights, weights and %.150s/share/himmel (--model names another place)",
+    return hm_fail(err, HIMMEL_EIO,
+                   "%s is not there: looked in %.150s/weights, weights and %.150s/share/himmel (--model "
+                   "names another place)",
                    weights_name, above, above);
 }
 
@@ -100,11 +104,17 @@ static const char *meta(const himmel_ctx *ctx, const char *key)
 
 himmel_status himmel_info(himmel_ctx *ctx, himmel_model_info *info, himmel_error *err)
 {
-    if (!ctx || !info) return hm_fail(err, HIMMEL_EINVAL, "himmel_info: no context or no place for the answer");
-    *info = (himmel_model_info){.name = ctx->model->name, .path = ctx->path, .sha256 = ctx->model->sha256,
+    if (!ctx || !info)
+        return hm_fail(err, HIMMEL_EINVAL, "himmel_info: no context or no place for the answer");
+    *info = (himmel_model_info){.name = ctx->model->name,
+                                .path = ctx->path,
+                                .sha256 = ctx->model->sha256,
                                 .licence = meta(ctx, "himmel.licence"),
-                                .data_sha256 = meta(ctx, "himmel.data_manifest_sha256"), .config = meta(ctx, "config"),
-                                .isa = ctx->isa, .file_bytes = ctx->file_bytes, .n_params = ctx->n_params,
+                                .data_sha256 = meta(ctx, "himmel.data_manifest_sha256"),
+                                .config = meta(ctx, "config"),
+                                .isa = ctx->isa,
+                                .file_bytes = ctx->file_bytes,
+                                .n_params = ctx->n_params,
                                 .threads = ctx->threads};
     return HIMMEL_OK;
 }
@@ -118,7 +128,7 @@ static double measure_peak(void)
     double best = 0;
     if (a && b && c) {
         const double start = hm_now();
-        for (int i = 0; i < 2 || hm_now() - start < 0.15; i++) { /* the first one sets up and warms the clock */
+        for (int i = 0; i < 2 || hm_now() - start < 0.15; i++) { /* the first one sets up */
             const double t0 = hm_now();
             hm_gemm(false, true, N, N, N, 1, HM_BF16, a, b, 0, HM_BF16, c);
             best = HM_MAX(best, 2e-9 * N * N * N / (hm_now() - t0));

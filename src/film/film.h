@@ -1,6 +1,6 @@
 /* film.h - inside a generation: context, layout, sampler, stream of frames.   SPDX-License-Identifier: MIT
- *   request -layout-> grid, frames -text-> hidden states -sampler-> latents [T][gh][gw][K] -stream-> frames -> file
- * The parts can be used alone: evaluation samples latents and looks at the decoded film without writing one. */
+ *   request -layout-> grid -text-> hidden states -sampler-> latents [T][gh][gw][K] -stream-> frames -> file
+ * The parts can be used alone: evaluation samples latents and looks at the decoded film without a file. */
 #ifndef HM_FILM_H
 #define HM_FILM_H
 
@@ -29,7 +29,7 @@ typedef struct {
     int n_frames;          /* of the file */
     double base_step;      /* base frames (24 a second) from one frame of the file to the next */
 } hm_layout;
-/* The grid of at most 160 blocks for an aspect ratio: most of the picture in blocks, least of them cut away. */
+/* The grid of at most 160 blocks for an aspect ratio: most blocks in the picture, least cut away. */
 void hm_grid(int width, int height, int *gw, int *gh);
 void hm_layout_for(hm_layout *l, const himmel_request *req); /* of a request that passed himmel_check */
 
@@ -50,10 +50,11 @@ typedef struct {
     uint64_t peak_bytes;
 } hm_sample_cost;
 /* z [T*gh*gw*K]. cost may be NULL. */
-himmel_status hm_sample(const hm_himmel1 *m, const hm_sample_opts *o, int threads, float *z, hm_sample_cost *cost,
-                        himmel_error *err);
+himmel_status hm_sample(const hm_himmel1 *m, const hm_sample_opts *o, int threads, float *z,
+                        hm_sample_cost *cost, himmel_error *err);
 /* Shapes only: operations and most memory of one hm_sample. */
-himmel_status hm_sample_plan(const hm_himmel1 *m, const hm_sample_opts *o, hm_sample_cost *cost, himmel_error *err);
+himmel_status hm_sample_plan(const hm_himmel1 *m, const hm_sample_opts *o, hm_sample_cost *cost,
+                             himmel_error *err);
 
 /* ---- stream: latents to refined frames, one at a time, in order (stream.c) ---- */
 
@@ -63,14 +64,16 @@ typedef struct {
     uint64_t peak_bytes; /* arena of the refiner and decoded frames */
 } hm_stream_cost;
 /* z is borrowed. No film larger than a second is in memory. */
-himmel_status hm_stream_new(hm_stream **out, const hm_himmel1 *m, const float *z, int gw, int gh, int T, int threads,
-                            himmel_error *err);
+himmel_status hm_stream_new(hm_stream **out, const hm_himmel1 *m, const float *z, int gw, int gh, int T,
+                            int threads, himmel_error *err);
 void hm_stream_free(hm_stream *s);
-/* The picture at base frame `at` (24 a second, 0..24(T-1), between frames mixed linearly; later ones need not be reached, earlier
- * ones cost a new start) as [8 base_h][8 base_w][3] of type *t, valid until the next call. */
+/* The picture at base frame `at` (24 a second, 0..24(T-1), between frames mixed linearly; later ones need not
+ * be reached, earlier ones cost a new start) as [8 base_h][8 base_w][3] of type *t, valid until the next
+ * call. */
 const void *hm_stream_frame(hm_stream *s, double at, hm_pix *t);
 const hm_stream_cost *hm_stream_costs(const hm_stream *s);
-himmel_status hm_stream_plan(const hm_himmel1 *m, int gw, int gh, int threads, hm_stream_cost *cost, himmel_error *err);
+himmel_status hm_stream_plan(const hm_himmel1 *m, int gw, int gh, int threads, hm_stream_cost *cost,
+                             himmel_error *err);
 
 /* ---- small things ---- */
 

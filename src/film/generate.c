@@ -1,7 +1,7 @@
 /* generate.c - one request from words to a finished file.   SPDX-License-Identifier: MIT
  *   check, layout, plan -> output opened -> sample -> stream -> scale + mark -> encoder or picture -> renamed
- * The output is opened first: a folder that cannot be written is known before minutes of computing. The encoder works on its own
- * threads while the next frame is computed. */
+ * The output is opened first: a folder that cannot be written is known before minutes of computing. The
+ * encoder works on its own threads while the next frame is computed. */
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -17,7 +17,8 @@
 
 enum { MAX_TAGS = 12, PREVIEW_WIDTH = 256 };
 enum { P_TEXT, P_SAMPLE, P_DECODE, P_REFINE, P_SCALE, P_ENCODE };
-static const char *const phase_names[HIMMEL_N_PHASES] = {"text", "sample", "decode", "refine", "scale", "encode"};
+static const char *const phase_names[HIMMEL_N_PHASES] = {"text",   "sample", "decode",
+                                                         "refine", "scale",  "encode"};
 
 typedef struct {
     himmel_ctx *ctx;
@@ -47,10 +48,15 @@ static int tell(job *j, const char *phase, int step, int n_steps)
     if (step > 0) {
         eta = here / step * (n_steps - step);
         if (!strcmp(phase, "sample"))
-            eta += hm_plan_film_seconds(&j->plan, j->req, j->plan.gflop_sample * step / n_steps / HM_MAX(here, 1e-3));
+            eta += hm_plan_film_seconds(&j->plan, j->req,
+                                        j->plan.gflop_sample * step / n_steps / HM_MAX(here, 1e-3));
     }
-    const himmel_progress p = {.phase = phase, .step = step, .n_steps = n_steps,
-                               .fraction = eta < 0 ? 0 : spent / HM_MAX(spent + eta, 1e-9), .eta_seconds = eta, .note = ""};
+    const himmel_progress p = {.phase = phase,
+                               .step = step,
+                               .n_steps = n_steps,
+                               .fraction = eta < 0 ? 0 : spent / HM_MAX(spent + eta, 1e-9),
+                               .eta_seconds = eta,
+                               .note = ""};
     return j->req->on_progress(j->req->user, &p);
 }
 
@@ -102,8 +108,8 @@ static void make_tags(job *j)
     const hm_himmel1 *m = j->ctx->model;
     snprintf(j->tag_text[0], sizeof j->tag_text[0], "%llu", (unsigned long long)r->seed);
     snprintf(j->tag_text[1], sizeof j->tag_text[1], "%s %s", m->name, m->version);
-    snprintf(j->tag_text[2], sizeof j->tag_text[2], "himmel %s (%s, %d threads, %s)", HIMMEL_VERSION, j->ctx->isa,
-             j->ctx->threads, hm_media_version());
+    snprintf(j->tag_text[2], sizeof j->tag_text[2], "himmel %s (%s, %d threads, %s)", HIMMEL_VERSION,
+             j->ctx->isa, j->ctx->threads, hm_media_version());
     snprintf(j->tag_text[3], sizeof j->tag_text[3], "steps %d, guidance %g", r->steps, r->guidance);
     add_tag(j, "comment", "made by a machine: himmel, from a text prompt");
     add_tag(j, "prompt", r->prompt);
@@ -123,7 +129,8 @@ static himmel_status probe_output(const char *path, himmel_error *err)
     if ((size_t)snprintf(part, sizeof part, "%s.part", path) >= sizeof part)
         return hm_fail(err, HIMMEL_EINVAL, "%.100s...: path is too long", path);
     if (!stat(path, &st) && !S_ISREG(st.st_mode))
-        return hm_fail(err, HIMMEL_EIO, "%s: cannot write: there is something that is not a regular file", path);
+        return hm_fail(err, HIMMEL_EIO, "%s: cannot write: there is something that is not a regular file",
+                       path);
     FILE *f = fopen(part, "wb");
     if (!f) return hm_fail(err, HIMMEL_EIO, "%s: cannot write: %s", path, strerror(errno));
     fclose(f);
@@ -178,8 +185,16 @@ static void cleanup(job *j)
 static himmel_status sample(job *j, himmel_error *err)
 {
     const himmel_request *r = j->req;
-    const hm_sample_opts o = {.prompt = r->prompt, .negative = r->negative, .seed = r->seed, .steps = r->steps,
-                              .guidance = r->guidance, .gw = j->l.gw, .gh = j->l.gh, .T = j->l.T, .on_step = on_step, .user = j};
+    const hm_sample_opts o = {.prompt = r->prompt,
+                              .negative = r->negative,
+                              .seed = r->seed,
+                              .steps = r->steps,
+                              .guidance = r->guidance,
+                              .gw = j->l.gw,
+                              .gh = j->l.gh,
+                              .T = j->l.T,
+                              .on_step = on_step,
+                              .user = j};
     hm_sample_cost c;
     if (tell(j, "text", 0, 1)) return hm_fail(err, HIMMEL_ECANCELLED, "stopped before the first step");
     j->phase_start = hm_now();
@@ -218,7 +233,8 @@ static himmel_status frame(job *j, hm_stream *s, int i, himmel_error *err)
         hm_scale(j->preview_scaler, full, t, &small);
         stop = show(j, seconds, 0);
     }
-    if (stop && film) return hm_fail(err, HIMMEL_ECANCELLED, "stopped after frame %d of %d", i + 1, j->l.n_frames);
+    if (stop && film)
+        return hm_fail(err, HIMMEL_ECANCELLED, "stopped after frame %d of %d", i + 1, j->l.n_frames);
     return HIMMEL_OK;
 }
 
@@ -242,7 +258,8 @@ static himmel_status film(job *j, himmel_error *err)
     return rc;
 }
 
-himmel_status himmel_generate(himmel_ctx *ctx, const himmel_request *req, himmel_result *result, himmel_error *err)
+himmel_status himmel_generate(himmel_ctx *ctx, const himmel_request *req, himmel_result *result,
+                              himmel_error *err)
 {
     job j = {.ctx = ctx, .req = req, .start = hm_now()};
     himmel_status rc = himmel_check(req, err);

@@ -1,19 +1,23 @@
 /* plan.c - what a request costs, before step 0.   SPDX-License-Identifier: MIT
- * Operations and arena bytes come from running the same forward code on shapes alone; what lies outside the arenas (decoded
- * frames, scaler, encoder) is counted here. */
+ * Operations and arena bytes come from running the same forward code on shapes alone; what lies outside the
+ * arenas (decoded frames, scaler, encoder) is counted here. */
 #include "film/plan.h"
 
 #include <unistd.h>
 
-enum { ENCODER_FRAMES = 28 }; /* references, look-ahead and frames in flight of the encoder, x264's own buffers */
+enum {
+    ENCODER_FRAMES = 28
+}; /* references, look-ahead and frames in flight of the encoder, x264's own buffers */
 static const double program_bytes = 120e6; /* libraries, stacks, the matrix library's scratch */
 
-himmel_status hm_plan_shapes(himmel_ctx *ctx, const himmel_request *req, himmel_plan_info *plan, himmel_error *err)
+himmel_status hm_plan_shapes(himmel_ctx *ctx, const himmel_request *req, himmel_plan_info *plan,
+                             himmel_error *err)
 {
     *plan = (himmel_plan_info){0};
     hm_layout l;
     hm_layout_for(&l, req);
-    const hm_sample_opts o = {.steps = req->steps, .guidance = req->guidance, .gw = l.gw, .gh = l.gh, .T = l.T};
+    const hm_sample_opts o = {
+        .steps = req->steps, .guidance = req->guidance, .gw = l.gw, .gh = l.gh, .T = l.T};
     hm_sample_cost s;
     hm_stream_cost f;
     himmel_status rc = hm_sample_plan(ctx->model, &o, &s, err);
@@ -27,8 +31,10 @@ himmel_status hm_plan_shapes(himmel_ctx *ctx, const himmel_request *req, himmel_
     plan->base_width = l.base_w, plan->base_height = l.base_h;
     plan->gflop_sample = s.sample_gflop;
     plan->gflop_film = f.refine_gflop * l.n_frames;
-    /* the encoder is open all the time; sampling and the film's frames follow each other. Weights count twice: mapped, packed */
-    plan->peak_bytes = 2 * ctx->file_bytes + (uint64_t)program_bytes + scaler + frames + HM_MAX(s.peak_bytes, f.peak_bytes);
+    /* the encoder is open all the time; sampling and the film's frames follow each other. Weights count
+     * twice: mapped, packed */
+    plan->peak_bytes =
+        2 * ctx->file_bytes + (uint64_t)program_bytes + scaler + frames + HM_MAX(s.peak_bytes, f.peak_bytes);
     const uint64_t ram = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     if (plan->peak_bytes > ram)
         return hm_fail(err, HIMMEL_ENOMEM, "this would need %.1f GiB of memory, the machine has %.1f",
@@ -36,14 +42,16 @@ himmel_status hm_plan_shapes(himmel_ctx *ctx, const himmel_request *req, himmel_
     return HIMMEL_OK;
 }
 
-/* Per pixel costs beside the networks, one core of 2022: scaling, mark and the encoder's share that is not hidden. */
+/* Per pixel costs beside the networks, one core of 2022: scaling, mark and the encoder's share that is not
+ * hidden. */
 double hm_plan_film_seconds(const himmel_plan_info *plan, const himmel_request *req, double gflops)
 {
     const double pixels = (double)req->width * req->height * plan->n_frames;
     return plan->gflop_film / HM_MAX(gflops, 1e-3) + 10e-9 * pixels;
 }
 
-himmel_status himmel_plan(himmel_ctx *ctx, const himmel_request *req, himmel_plan_info *plan, himmel_error *err)
+himmel_status himmel_plan(himmel_ctx *ctx, const himmel_request *req, himmel_plan_info *plan,
+                          himmel_error *err)
 {
     himmel_status rc = himmel_check(req, err);
     if (!rc) rc = hm_plan_shapes(ctx, req, plan, err);

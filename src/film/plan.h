@@ -5,7 +5,8 @@
 #include "film/film.h"
 
 /* himmel_plan without the time: operations, memory, refusal of what cannot fit. */
-himmel_status hm_plan_shapes(himmel_ctx *ctx, const himmel_request *req, himmel_plan_info *plan, himmel_error *err);
+himmel_status hm_plan_shapes(himmel_ctx *ctx, const himmel_request *req, himmel_plan_info *plan,
+                             himmel_error *err);
 /* Seconds of the film phase if matrix operations run at so many GFLOPS. */
 double hm_plan_film_seconds(const himmel_plan_info *plan, const himmel_request *req, double gflops);
 

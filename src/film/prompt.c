@@ -23,19 +23,23 @@ size_t himmel_unknown_words(const char *prompt, char *buf, size_t cap)
 
 const char *himmel_known_words(void)
 {
-    return "skies and clouds, seas, mountains, hills, forests, dunes, lakes, beaches and skylines at any time of day, in "
-           "sun, rain, snow, fog and storm, with balloons, boats, lighthouses, birds, kites, aeroplanes, lanterns, windmills, "
+    return "skies and clouds, seas, mountains, hills, forests, dunes, lakes, beaches and skylines at any time "
+           "of day, in sun, rain, snow, fog and storm, with balloons, boats, lighthouses, birds, kites, "
+           "aeroplanes, lanterns, windmills, "
            "fireworks, the moon and shooting stars";
 }
 
 /* German if it has German letters or more of the small words of German than of English. */
 static hm_lang language_of(const char *text)
 {
-    static const char *const german[] = {"der", "die", "das", "den", "dem", "des", "ein", "eine", "einem", "einer", "einen", "und",
-                                         "mit", "am", "im", "auf", "bei", "beim", "von", "vom", "zum", "nach", "ohne", "vor",
-                                         "himmel", "meer", "nacht", "see", "strand", "berge", "wolken", "regen", "schnee", "abend"};
-    static const char *const english[] = {"the", "a", "an", "and", "with", "at", "in", "on", "of", "by", "over", "under", "from",
-                                          "to", "sky", "night", "sea", "lake"};
+    static const char *const german[] = {"der",    "die",   "das",    "den",    "dem",    "des",   "ein",
+                                         "eine",   "einem", "einer",  "einen",  "und",    "mit",   "am",
+                                         "im",     "auf",   "bei",    "beim",   "von",    "vom",   "zum",
+                                         "nach",   "ohne",  "vor",    "himmel", "meer",   "nacht", "see",
+                                         "strand", "berge", "wolken", "regen",  "schnee", "abend"};
+    static const char *const english[] = {"the",  "a",  "an",  "and",   "with", "at",
+                                          "in",   "on", "of",  "by",    "over", "under",
+                                          "from", "to", "sky", "night", "sea",  "lake"};
     int score = 0;
     for (const char *p = text; *p;) {
         char word[16];
@@ -55,8 +59,10 @@ static hm_lang language_of(const char *text)
 himmel_status himmel_expand(const char *prompt, uint64_t seed, char *buf, size_t cap, himmel_error *err)
 {
     size_t bad;
-    if (!prompt || !prompt[strspn(prompt, " \t\r\n")]) return hm_fail(err, HIMMEL_EINVAL, "the prompt is empty");
-    if (!hm_utf8_valid(prompt, &bad)) return hm_fail(err, HIMMEL_EINVAL, "the prompt is not valid UTF-8: byte %zu", bad + 1);
+    if (!prompt || !prompt[strspn(prompt, " \t\r\n")])
+        return hm_fail(err, HIMMEL_EINVAL, "the prompt is empty");
+    if (!hm_utf8_valid(prompt, &bad))
+        return hm_fail(err, HIMMEL_EINVAL, "the prompt is not valid UTF-8: byte %zu", bad + 1);
     hm_scene s;
     memset(&s, 0, sizeof s);
     const uint32_t stated = hm_caption_parse(prompt, s.fact);

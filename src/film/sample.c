@@ -1,8 +1,8 @@
 /* sample.c - from words and noise to latents: the one loop.   SPDX-License-Identifier: MIT
  *   prompt, negative -T5-> [2,M,D]     noise x [N,K] -transformer, guidance, Euler, steps times-> latents
- * Both halves of guidance go through the transformer as a batch of two. Noise is Philox by position, so the start of a film
- * does not depend on threads; element i of the film is element i of the stream.
- * Memory: arena of one forward pass; x, velocity and estimate are N K floats each. */
+ * Both halves of guidance go through the transformer as a batch of two. Noise is Philox by position, so the
+ * start of a film does not depend on threads; element i of the film is element i of the stream. Memory: arena
+ * of one forward pass; x, velocity and estimate are N K floats each. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +10,9 @@
 #include "diffusion/sampler.h"
 #include "film/film.h"
 
-enum { NOISE_STREAM = 0x66696c6d }; /* "film": apart from what the renderer and the trainer draw from the same seed */
+enum {
+    NOISE_STREAM = 0x66696c6d
+}; /* "film": apart from what the renderer and the trainer draw from the same seed */
 
 /* Everything one sampling run holds. */
 typedef struct {
@@ -24,7 +26,8 @@ typedef struct {
     hm_tensor *text, *mask;
 } run;
 
-static himmel_status run_init(run *r, const hm_himmel1 *m, const hm_sample_opts *o, int threads, bool plan, himmel_error *err)
+static himmel_status run_init(run *r, const hm_himmel1 *m, const hm_sample_opts *o, int threads, bool plan,
+                              himmel_error *err)
 {
     memset(r, 0, sizeof *r);
     r->m = m;
@@ -110,8 +113,8 @@ static himmel_status loop(run *r, himmel_error *err)
     return rc;
 }
 
-himmel_status hm_sample(const hm_himmel1 *m, const hm_sample_opts *o, int threads, float *z, hm_sample_cost *cost,
-                        himmel_error *err)
+himmel_status hm_sample(const hm_himmel1 *m, const hm_sample_opts *o, int threads, float *z,
+                        hm_sample_cost *cost, himmel_error *err)
 {
     run r;
     hm_sample_cost c = {0};
@@ -133,7 +136,8 @@ himmel_status hm_sample(const hm_himmel1 *m, const hm_sample_opts *o, int thread
     return rc;
 }
 
-himmel_status hm_sample_plan(const hm_himmel1 *m, const hm_sample_opts *o, hm_sample_cost *cost, himmel_error *err)
+himmel_status hm_sample_plan(const hm_himmel1 *m, const hm_sample_opts *o, hm_sample_cost *cost,
+                             himmel_error *err)
 {
     run r;
     *cost = (hm_sample_cost){0};

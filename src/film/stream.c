@@ -1,8 +1,8 @@
 /* stream.c - latents to refined pictures, one at a time.   SPDX-License-Identifier: MIT
- *   z -codec, CHUNK frames at a time-> base frames [H,W,3] -mixed in time-> three neighbours -refiner-> [8H,8W,3]
- * Other frame rates than 24: the film at time t is the linear mix of the two base frames around it, and so are its
- * neighbours one base frame earlier and later, so that the refiner sees what it was trained on.
- * Memory: CHUNK base frames (0.4 MB each at 256x144) and the refiner's arena for one frame. */
+ *   z -codec, CHUNK frames at a time-> base frames [H,W,3] -mixed in time-> three neighbours -refiner->
+ * [8H,8W,3] Other frame rates than 24: the film at time t is the linear mix of the two base frames around it,
+ * and so are its neighbours one base frame earlier and later, so that the refiner sees what it was trained
+ * on. Memory: CHUNK base frames (0.4 MB each at 256x144) and the refiner's arena for one frame. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,8 +24,8 @@ struct hm_stream {
     hm_stream_cost cost;
 };
 
-himmel_status hm_stream_new(hm_stream **out, const hm_himmel1 *m, const float *z, int gw, int gh, int T, int threads,
-                            himmel_error *err)
+himmel_status hm_stream_new(hm_stream **out, const hm_himmel1 *m, const float *z, int gw, int gh, int T,
+                            int threads, himmel_error *err)
 {
     *out = NULL;
     hm_stream *s = calloc(1, sizeof *s);
@@ -66,7 +66,8 @@ static void need(hm_stream *s, int lo, int hi)
     int keep = 0;
     if (s->n && lo >= s->from && lo < s->from + s->n) {
         keep = s->from + s->n - lo;
-        memmove(s->frames, s->frames + (size_t)(lo - s->from) * frame, (size_t)keep * frame * sizeof *s->frames);
+        memmove(s->frames, s->frames + (size_t)(lo - s->from) * frame,
+                (size_t)keep * frame * sizeof *s->frames);
     }
     s->from = lo;
     const int first = lo + keep, more = HM_MIN(CHUNK - keep, s->last + 1 - first);
@@ -93,7 +94,8 @@ static void mixed(hm_stream *s, double at, float *dst)
 
 const void *hm_stream_frame(hm_stream *s, double at, hm_pix *t)
 {
-    if (fabs(at - floor(at + 0.5)) < 1e-6) at = floor(at + 0.5); /* 24 fps and its fractions hit frames exactly */
+    if (fabs(at - floor(at + 0.5)) < 1e-6)
+        at = floor(at + 0.5); /* 24 fps and its fractions hit frames exactly */
     need(s, HM_MAX(0, (int)floor(at) - 1), HM_MIN(s->last, (int)floor(at) + 2));
     const size_t n = 3 * (size_t)s->H * (size_t)s->W;
     for (int k = 0; k < 3; k++) mixed(s, at + k - 1, s->three + (size_t)k * n);
@@ -115,11 +117,13 @@ const hm_stream_cost *hm_stream_costs(const hm_stream *s)
     return &s->cost;
 }
 
-himmel_status hm_stream_plan(const hm_himmel1 *m, int gw, int gh, int threads, hm_stream_cost *cost, himmel_error *err)
+himmel_status hm_stream_plan(const hm_himmel1 *m, int gw, int gh, int threads, hm_stream_cost *cost,
+                             himmel_error *err)
 {
     *cost = (hm_stream_cost){0};
     hm_graph *g;
-    const himmel_status rc = hm_graph_new(&g, &(hm_graph_opts){.act = HM_BF16, .plan = true, .n_threads = threads}, err);
+    const himmel_status rc =
+        hm_graph_new(&g, &(hm_graph_opts){.act = HM_BF16, .plan = true, .n_threads = threads}, err);
     if (rc) return rc;
     const int64_t H = HM_BLOCK * gh, W = HM_BLOCK * gw;
     hm_tensor *x = hm_new(g, HM_F32, HM_DIMS(1, H, W, HM_REFINER_IN));

@@ -18,7 +18,8 @@ void hm_av_quiet(void)
     av_log_set_level(AV_LOG_QUIET);
 }
 
-himmel_status hm_av_path(char *out, size_t cap, const char *pre, const char *path, const char *post, himmel_error *err)
+himmel_status hm_av_path(char *out, size_t cap, const char *pre, const char *path, const char *post,
+                         himmel_error *err)
 {
     const int n = snprintf(out, cap, "%s%s%s", pre, path, post);
     if (n < 0 || (size_t)n >= cap) return hm_fail(err, HIMMEL_EINVAL, "%.100s...: path is too long", path);
@@ -27,5 +28,6 @@ himmel_status hm_av_path(char *out, size_t cap, const char *pre, const char *pat
 
 const char *hm_media_version(void)
 {
-    return "libavcodec " AV_STRINGIFY(LIBAVCODEC_VERSION_MAJOR) "." AV_STRINGIFY(LIBAVCODEC_VERSION_MINOR) ", libx264";
+#define TEXT(x) AV_STRINGIFY(x)
+    return "libavcodec " TEXT(LIBAVCODEC_VERSION_MAJOR) "." TEXT(LIBAVCODEC_VERSION_MINOR) ", libx264";
 }

@@ -11,6 +11,7 @@ himmel_status hm_av_fail(himmel_error *err, const char *path, const char *what, 
 /* libav prints to stderr by itself; this library does not. */
 void hm_av_quiet(void);
 /* snprintf of pre + path + post that says when it does not fit. */
-himmel_status hm_av_path(char *out, size_t cap, const char *pre, const char *path, const char *post, himmel_error *err);
+himmel_status hm_av_path(char *out, size_t cap, const char *pre, const char *path, const char *post,
+                         himmel_error *err);
 
 #endif

@@ -30,7 +30,8 @@ static himmel_status open_input(hm_decoder *d, himmel_error *err)
     AVDictionary *o = NULL;
     av_dict_set(&o, "protocol_whitelist", "file", 0);
     av_dict_set(&o, "format_whitelist",
-                "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,image2,png_pipe,jpeg_pipe,webp_pipe,bmp_pipe", 0);
+                "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,image2,png_pipe,jpeg_pipe,webp_pipe,bmp_pipe",
+                0);
     av_dict_set(&o, "pattern_type", "none", 0); /* image2: a "%" in a name is a "%" */
     int rc = avformat_open_input(&d->fmt, url, NULL, &o);
     av_dict_free(&o);
@@ -46,14 +47,17 @@ static himmel_status open_stream(hm_decoder *d, himmel_error *err)
 {
     const AVCodec *codec = NULL;
     d->stream = av_find_best_stream(d->fmt, AVMEDIA_TYPE_VIDEO, -1, -1, &codec, 0);
-    if (d->stream < 0 || !codec) return hm_fail(err, HIMMEL_EFORMAT, "%s: no picture in it that can be decoded", d->path);
+    if (d->stream < 0 || !codec)
+        return hm_fail(err, HIMMEL_EFORMAT, "%s: no picture in it that can be decoded", d->path);
     const AVStream *s = d->fmt->streams[d->stream];
-    if (!(d->cc = avcodec_alloc_context3(codec)) || !(d->frame = av_frame_alloc()) || !(d->packet = av_packet_alloc()))
+    if (!(d->cc = avcodec_alloc_context3(codec)) || !(d->frame = av_frame_alloc()) ||
+        !(d->packet = av_packet_alloc()))
         return hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", d->path);
     int rc = avcodec_parameters_to_context(d->cc, s->codecpar);
     if (rc >= 0) rc = avcodec_open2(d->cc, codec, NULL);
     if (rc < 0) return hm_av_fail(err, d->path, "cannot decode", rc);
-    if (d->cc->width < 1 || d->cc->height < 1 || d->cc->width > HM_DECODE_MAX_SIDE || d->cc->height > HM_DECODE_MAX_SIDE)
+    if (d->cc->width < 1 || d->cc->height < 1 || d->cc->width > HM_DECODE_MAX_SIDE ||
+        d->cc->height > HM_DECODE_MAX_SIDE)
         return hm_fail(err, HIMMEL_EFORMAT, "%s: %dx%d pixels, must be 1..%d a side", d->path, d->cc->width,
                        d->cc->height, HM_DECODE_MAX_SIDE);
     const bool picture = strstr(d->fmt->iformat->name, "_pipe") || strstr(d->fmt->iformat->name, "image2");
@@ -123,9 +127,10 @@ static himmel_status to_rgb(hm_decoder *d, uint8_t *rgb, himmel_error *err)
     if (!d->sws) return hm_fail(err, HIMMEL_EFORMAT, "%s: its pixel format cannot be converted", d->path);
     const AVPixFmtDescriptor *pf = av_pix_fmt_desc_get(f->format);
     const int full = f->color_range == AVCOL_RANGE_JPEG || (pf && (pf->flags & AV_PIX_FMT_FLAG_RGB)) ||
-                     f->format == AV_PIX_FMT_YUVJ420P || f->format == AV_PIX_FMT_YUVJ422P || f->format == AV_PIX_FMT_YUVJ444P;
-    sws_setColorspaceDetails(d->sws, sws_getCoefficients(matrix_of(d, f)), full, sws_getCoefficients(SWS_CS_DEFAULT), 1, 0,
-                             1 << 16, 1 << 16);
+                     f->format == AV_PIX_FMT_YUVJ420P || f->format == AV_PIX_FMT_YUVJ422P ||
+                     f->format == AV_PIX_FMT_YUVJ444P;
+    sws_setColorspaceDetails(d->sws, sws_getCoefficients(matrix_of(d, f)), full,
+                             sws_getCoefficients(SWS_CS_DEFAULT), 1, 0, 1 << 16, 1 << 16);
     /* swscale may write whole vectors: it gets rows with room behind them */
     AVFrame *t = av_frame_alloc();
     if (t) t->format = AV_PIX_FMT_RGB24, t->width = d->info.width, t->height = d->info.height;

@@ -1,7 +1,8 @@
 /* encode.c - frames to an H.264 MP4 file through libx264.   SPDX-License-Identifier: MIT
  *   frame -x264 (its own threads, beside the caller)-> packets -mov muxer-> PATH.part -rename-> PATH
- * Traps: the muxer's late write errors show only in pb->error and at closing; faststart reads the file again through its
- * url, so that must be the .part file's; "file:" in front keeps names like "a:b.mp4" from being protocols. */
+ * Traps: the muxer's late write errors show only in pb->error and at closing; faststart reads the file again
+ * through its url, so that must be the .part file's; "file:" in front keeps names like "a:b.mp4" from being
+ * protocols. */
 #include "media/encode.h"
 
 #include <errno.h>
@@ -53,8 +54,9 @@ static himmel_status open_codec(hm_encoder *e, const hm_encoder_opts *o, himmel_
     if (e->fmt->oformat->flags & AVFMT_GLOBALHEADER) c->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
     av_opt_set(c->priv_data, "preset", encoder_preset, 0);
     av_opt_set(c->priv_data, "crf", encoder_crf, 0);
-    /* soft skies band first: spend bits on flat areas; look-ahead short, as it costs memory of whole frames. No mbtree: with
-     * B-frames x264 164's reads memory it never wrote (MALLOC_PERTURB_ changes the file), and bytes must depend on pixels only */
+    /* soft skies band first: spend bits on flat areas; look-ahead short, as it costs memory of whole frames.
+     * No mbtree: with B-frames x264 164's reads memory it never wrote (MALLOC_PERTURB_ changes the file), and
+     * bytes must depend on pixels only */
     av_opt_set(c->priv_data, "x264-params", "aq-mode=3:mbtree=0:rc-lookahead=10:lookahead-threads=1", 0);
     const int rc = avcodec_open2(c, codec, NULL);
     return rc < 0 ? hm_av_fail(err, e->path, "cannot start the H.264 encoder", rc) : HIMMEL_OK;
@@ -81,14 +83,16 @@ static himmel_status open_file(hm_encoder *e, const hm_encoder_opts *o, himmel_e
     return rc < 0 ? hm_av_fail(err, e->path, "cannot write", rc) : HIMMEL_OK;
 }
 
-himmel_status hm_encoder_open(hm_encoder **out, const char *path, const hm_encoder_opts *opts, himmel_error *err)
+himmel_status hm_encoder_open(hm_encoder **out, const char *path, const hm_encoder_opts *opts,
+                              himmel_error *err)
 {
     *out = NULL;
     hm_av_quiet();
     char url[4096 + 16];
     struct stat st;
     if (!stat(path, &st) && !S_ISREG(st.st_mode))
-        return hm_fail(err, HIMMEL_EIO, "%s: cannot write: there is something that is not a regular file", path);
+        return hm_fail(err, HIMMEL_EIO, "%s: cannot write: there is something that is not a regular file",
+                       path);
     hm_encoder *e = calloc(1, sizeof *e);
     if (!e) return hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", path);
     himmel_status rc = hm_av_path(e->path, sizeof e->path, "", path, "", err);
@@ -167,7 +171,8 @@ static himmel_status settle(hm_encoder *e, himmel_error *err)
     if (f) fclose(f);
     if (!ok) return hm_fail(err, HIMMEL_EIO, "%s: cannot write: %s", e->path, strerror(why));
     e->bytes = (uint64_t)st.st_size;
-    if (rename(e->part, e->path)) return hm_fail(err, HIMMEL_EIO, "%s: cannot write: %s", e->path, strerror(errno));
+    if (rename(e->part, e->path))
+        return hm_fail(err, HIMMEL_EIO, "%s: cannot write: %s", e->path, strerror(errno));
     e->file_open = false;
     return HIMMEL_OK;
 }

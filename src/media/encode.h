@@ -1,6 +1,7 @@
 /* encode.h - frames to an H.264 MP4 file.   SPDX-License-Identifier: MIT
- * yuv420p, bt.709, limited range, index in front; written to PATH.part and renamed when complete. Same frames, same
- * options, same bytes: the encoder's threads are a constant (x264's output depends on them) and no clock goes in. */
+ * yuv420p, bt.709, limited range, index in front; written to PATH.part and renamed when complete. Same
+ * frames, same options, same bytes: the encoder's threads are a constant (x264's output depends on them) and
+ * no clock goes in. */
 #ifndef HM_ENCODE_H
 #define HM_ENCODE_H
 
@@ -16,11 +17,12 @@ typedef struct {
 } hm_encoder_opts;
 
 typedef struct hm_encoder hm_encoder;
-himmel_status hm_encoder_open(hm_encoder **out, const char *path, const hm_encoder_opts *opts, himmel_error *err);
+himmel_status hm_encoder_open(hm_encoder **out, const char *path, const hm_encoder_opts *opts,
+                              himmel_error *err);
 /* The frame to fill next (YUV420); valid until push. NULL with err set when there is no memory. */
 const hm_frame *hm_encoder_frame(hm_encoder *e, himmel_error *err);
 himmel_status hm_encoder_push(hm_encoder *e, himmel_error *err);
-/* Write what is left and rename into place; *bytes (may be NULL) = size of the file. e must still be freed. */
+/* Write what is left and rename into place; *bytes (may be NULL) = the file's size. e must still be freed. */
 himmel_status hm_encoder_finish(hm_encoder *e, uint64_t *bytes, himmel_error *err);
 /* Before finish: stops and deletes PATH.part. NULL is fine. */
 void hm_encoder_free(hm_encoder *e);

@@ -1,7 +1,8 @@
 /* image.c - pictures to PNG, JPEG and WebP files, with metadata.   SPDX-License-Identifier: MIT
  *   RGB8 -swscale-> codec's pixels -libavcodec-> bytes -tags inserted-> PATH.part -rename-> PATH
- * libavcodec writes no metadata into pictures, so tags go in here: PNG iTXt chunks behind IHDR (PNG spec 11.3.4.5), a JPEG
- * COM segment behind SOI (T.81 B.2.4.5), an extended WebP container with an XMP chunk (RFC 9649 2.7). */
+ * libavcodec writes no metadata into pictures, so tags go in here: PNG iTXt chunks behind IHDR (PNG
+ * spec 11.3.4.5), a JPEG COM segment behind SOI (T.81 B.2.4.5), an extended WebP container with an XMP chunk
+ * (RFC 9649 2.7). */
 #include "media/image.h"
 
 #include <libavutil/crc.h>
@@ -93,7 +94,8 @@ static void tags_png(bytes *out, const uint8_t *d, size_t n, const hm_tag *tags,
         put_str(&c, tags[i].value);
         if (c.failed) out->failed = true;
         else {
-            const uint32_t crc = av_crc(av_crc_get_table(AV_CRC_32_IEEE_LE), UINT32_MAX, c.data, c.len) ^ UINT32_MAX;
+            const uint32_t crc =
+                av_crc(av_crc_get_table(AV_CRC_32_IEEE_LE), UINT32_MAX, c.data, c.len) ^ UINT32_MAX;
             put_be32(out, (uint32_t)(c.len - 4));
             put(out, c.data, c.len);
             put_be32(out, crc);
@@ -135,7 +137,8 @@ static void put_xml(bytes *b, const char *s)
 static void tags_webp(bytes *out, const uint8_t *d, size_t n, const hm_tag *tags, size_t n_tags, int w, int h)
 {
     bytes x = {0};
-    put_str(&x, "<x:xmpmeta xmlns:x=\"adobe:ns:meta/\"><rdf:RDF xmlns:rdf=\"http://www.w3.org/1999/02/22-rdf-syntax-ns#\">"
+    put_str(&x, "<x:xmpmeta xmlns:x=\"adobe:ns:meta/\"><rdf:RDF "
+                "xmlns:rdf=\"http://www.w3.org/1999/02/22-rdf-syntax-ns#\">"
                 "<rdf:Description rdf:about=\"\" xmlns:h=\"urn:himmel\">");
     for (size_t i = 0; i < n_tags; i++) {
         put_str(&x, "<h:");
@@ -170,22 +173,25 @@ static himmel_status fill(AVFrame *f, const hm_frame *rgb, const char *path, him
 {
     const bool same = f->format == AV_PIX_FMT_RGB24;
     const int full = f->format == AV_PIX_FMT_YUVJ444P;
-    struct SwsContext *s = sws_getContext(rgb->w, rgb->h, AV_PIX_FMT_RGB24, rgb->w, rgb->h, f->format,
-                                          SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INP | SWS_BITEXACT, NULL, NULL, NULL);
+    struct SwsContext *s =
+        sws_getContext(rgb->w, rgb->h, AV_PIX_FMT_RGB24, rgb->w, rgb->h, f->format,
+                       SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INP | SWS_BITEXACT, NULL, NULL, NULL);
     if (!s) return hm_fail(err, HIMMEL_EINTERNAL, "%s: pixels cannot be converted", path);
     if (!same) /* JPEG and WebP pictures are bt.601 by their standards */
-        sws_setColorspaceDetails(s, sws_getCoefficients(SWS_CS_ITU601), 1, sws_getCoefficients(SWS_CS_ITU601), full, 0,
-                                 1 << 16, 1 << 16);
-    sws_scale(s, (const uint8_t *const[]){rgb->plane[0], NULL, NULL, NULL}, (const int[]){rgb->stride[0], 0, 0, 0}, 0, rgb->h,
-              f->data, f->linesize);
+        sws_setColorspaceDetails(s, sws_getCoefficients(SWS_CS_ITU601), 1, sws_getCoefficients(SWS_CS_ITU601),
+                                 full, 0, 1 << 16, 1 << 16);
+    sws_scale(s, (const uint8_t *const[]){rgb->plane[0], NULL, NULL, NULL},
+              (const int[]){rgb->stride[0], 0, 0, 0}, 0, rgb->h, f->data, f->linesize);
     sws_freeContext(s);
     return HIMMEL_OK;
 }
 
-static himmel_status encode(const image_kind *k, const char *path, const hm_frame *rgb, AVPacket *packet, himmel_error *err)
+static himmel_status encode(const image_kind *k, const char *path, const hm_frame *rgb, AVPacket *packet,
+                            himmel_error *err)
 {
     const AVCodec *codec = avcodec_find_encoder_by_name(k->codec);
-    if (!codec) return hm_fail(err, HIMMEL_EINTERNAL, "%s: this libavcodec has no %s encoder", path, k->codec);
+    if (!codec)
+        return hm_fail(err, HIMMEL_EINTERNAL, "%s: this libavcodec has no %s encoder", path, k->codec);
     AVCodecContext *c = avcodec_alloc_context3(codec);
     AVFrame *f = av_frame_alloc();
     himmel_status st = HIMMEL_OK;
@@ -195,7 +201,8 @@ static himmel_status encode(const image_kind *k, const char *path, const hm_fram
         c->height = f->height = rgb->h;
         c->pix_fmt = f->format = k->pixels;
         c->time_base = (AVRational){1, 25};
-        c->color_range = f->color_range = k->pixels == AV_PIX_FMT_YUV420P ? AVCOL_RANGE_MPEG : AVCOL_RANGE_JPEG;
+        c->color_range = f->color_range =
+            k->pixels == AV_PIX_FMT_YUV420P ? AVCOL_RANGE_MPEG : AVCOL_RANGE_JPEG;
         c->thread_count = 1;
         c->flags |= AV_CODEC_FLAG_BITEXACT | AV_CODEC_FLAG_QSCALE;
         c->global_quality = f->quality = 2 * FF_QP2LAMBDA; /* mjpeg: nearly lossless */
@@ -212,24 +219,27 @@ static himmel_status encode(const image_kind *k, const char *path, const hm_fram
     return st ? st : rc < 0 ? hm_av_fail(err, path, "cannot encode the picture", rc) : HIMMEL_OK;
 }
 
-himmel_status hm_image_write(const char *path, const hm_frame *rgb, const hm_tag *tags, size_t n_tags, uint64_t *n_bytes,
-                             himmel_error *err)
+himmel_status hm_image_write(const char *path, const hm_frame *rgb, const hm_tag *tags, size_t n_tags,
+                             uint64_t *n_bytes, himmel_error *err)
 {
     const image_kind *k = kind_of(path);
     struct stat st;
     if (!k) return hm_fail(err, HIMMEL_EINVAL, "%s: pictures end in .png, .jpg, .jpeg or .webp", path);
     if (!stat(path, &st) && !S_ISREG(st.st_mode))
-        return hm_fail(err, HIMMEL_EIO, "%s: cannot write: there is something that is not a regular file", path);
+        return hm_fail(err, HIMMEL_EIO, "%s: cannot write: there is something that is not a regular file",
+                       path);
     hm_av_quiet();
     AVPacket *packet = av_packet_alloc();
     if (!packet) return hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", path);
     himmel_status rc = encode(k, path, rgb, packet, err);
     bytes out = {0};
-    if (!rc && packet->size < 40) rc = hm_fail(err, HIMMEL_EINTERNAL, "%s: the encoder gave only %d bytes", path, packet->size);
+    if (!rc && packet->size < 40)
+        rc = hm_fail(err, HIMMEL_EINTERNAL, "%s: the encoder gave only %d bytes", path, packet->size);
     if (!rc) {
         const size_t n = (size_t)packet->size;
         if (k->pixels == AV_PIX_FMT_RGB24) tags_png(&out, packet->data, n, tags, n_tags);
-        else if (k->pixels == AV_PIX_FMT_YUV420P) tags_webp(&out, packet->data, n, tags, n_tags, rgb->w, rgb->h);
+        else if (k->pixels == AV_PIX_FMT_YUV420P)
+            tags_webp(&out, packet->data, n, tags, n_tags, rgb->w, rgb->h);
         else tags_jpeg(&out, packet->data, n, tags, n_tags);
         if (out.failed) rc = hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", path);
     }

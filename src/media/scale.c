@@ -1,7 +1,7 @@
 /* scale.c - Lanczos resampling with colour conversion and dither.   SPDX-License-Identifier: MIT
- *   src rows (bf16/f32/u8 RGB) -vertical taps-> 16 rows f32 -matrix, transpose-> tile [x][16] -horizontal taps-> 8 bit
- * 16 output rows at a time, so that both passes are plain vector loops: the vertical one along x, the horizontal one
- * along the 16 rows. The 16 lanes of a chroma tile are 8 rows of Cb and 8 of Cr.
+ *   src rows (RGB) -vertical taps-> 16 rows f32 -matrix, transpose-> tile [x][16] -horizontal taps-> 8 bit
+ * 16 output rows at a time, so that both passes are plain vector loops: the vertical one along
+ * x, the horizontal one along the 16 rows. The 16 lanes of a chroma tile are 8 rows of Cb and 8 of Cr.
  * Memory: three tiles and a row a thread; strips share nothing, so the result does not depend on threads. */
 #include "media/scale.h"
 
@@ -43,8 +43,8 @@ static void taps_free(axis_taps *a)
     free(a->weight);
 }
 
-/* Output i has its centre at from + (i + phase) * extent / n in source coordinates (pixel j covers j..j+1). Samples beyond
- * the edge count for the edge pixel. */
+/* Output i has its centre at from + (i + phase) * extent / n in source coordinates (pixel j covers j..j+1).
+ * Samples beyond the edge count for the edge pixel. */
 static bool taps_new(axis_taps *a, int src_n, double from, double extent, int n, double phase)
 {
     const double scale = extent / n, width = fmax(scale, 1.0), reach = LOBES * width;
@@ -84,15 +84,18 @@ himmel_status hm_scaler_new(hm_scaler **out, const hm_scale_opts *opts, himmel_e
     s->o = o;
     s->n_threads = o.n_threads > 0 ? o.n_threads : omp_get_max_threads();
     s->buf_n = (size_t)o.src_w * (3 * LANES + 3);
-    s->buf = calloc(s->buf_n * (size_t)s->n_threads, sizeof *s->buf); /* zero: lanes beyond the last row stay tame */
-    bool ok = s->buf && taps_new(&s->x, o.src_w, o.x, o.w, o.out_w, 0.5) && taps_new(&s->y, o.src_h, o.y, o.h, o.out_h, 0.5);
+    /* zero: lanes beyond the last row stay tame */
+    s->buf = calloc(s->buf_n * (size_t)s->n_threads, sizeof *s->buf);
+    bool ok = s->buf && taps_new(&s->x, o.src_w, o.x, o.w, o.out_w, 0.5) &&
+              taps_new(&s->y, o.src_h, o.y, o.h, o.out_h, 0.5);
     /* chroma sited left: over the even luma pixels, between two luma rows */
     if (ok && yuv)
         ok = taps_new(&s->cx, o.src_w, o.x, o.w, o.out_w / 2, 0.25) &&
              taps_new(&s->cy, o.src_h, o.y, o.h, o.out_h / 2, 0.5);
     if (!ok) {
         hm_scaler_free(s);
-        return hm_fail(err, HIMMEL_ENOMEM, "out of memory for scaling %dx%d to %dx%d", o.src_w, o.src_h, o.out_w, o.out_h);
+        return hm_fail(err, HIMMEL_ENOMEM, "out of memory for scaling %dx%d to %dx%d", o.src_w, o.src_h,
+                       o.out_w, o.out_h);
     }
     *out = s;
     return HIMMEL_OK;
@@ -153,8 +156,8 @@ static void vertical(float *acc, const hm_scaler *s, const axis_taps *a, int i, 
 
 /* ---- horizontal ---- */
 
-/* Interleaved gradient noise (Jimenez 2014) in integers, [0,1): even under any small window, still in time, so that it costs
- * the video encoder nothing where nothing moves. */
+/* Interleaved gradient noise (Jimenez 2014) in integers, [0,1): even under any small window, still in time,
+ * so that it costs the video encoder nothing where nothing moves. */
 static inline float dither(uint32_t x, uint32_t y)
 {
     const uint32_t u = 288237660u * x + 25070364u * y;
@@ -164,10 +167,10 @@ static inline float dither(uint32_t x, uint32_t y)
 /* To 8-bit steps: v * gain + base, from lo to hi. */
 typedef struct { float gain, base, lo, hi; } levels;
 
-/* 16 rows from a tile [x][16]: every output column is a weighted sum of tile columns, dithered and stored step bytes apart in
- * the rows dst; NULL: no such row. */
-HM_CLONES static void horizontal(const axis_taps *a, const float *restrict tile, levels l, uint8_t *const dst[LANES], int step,
-                                 uint32_t y0)
+/* 16 rows from a tile [x][16]: every output column is a weighted sum of tile columns, dithered and stored
+ * step bytes apart in the rows dst; NULL: no such row. */
+HM_CLONES static void horizontal(const axis_taps *a, const float *restrict tile, levels l,
+                                 uint8_t *const dst[LANES], int step, uint32_t y0)
 {
     uint8_t px[LANES];
     for (int i = 0; i < a->n; i++) {
@@ -178,7 +181,8 @@ HM_CLONES static void horizontal(const axis_taps *a, const float *restrict tile,
             for (int r = 0; r < LANES; r++) acc[r] += w[k] * t[k * LANES + r];
 #pragma omp simd
         for (int r = 0; r < LANES; r++)
-            px[r] = (uint8_t)(int)clamp(acc[r] * l.gain + l.base + dither((uint32_t)i, y0 + (uint32_t)r), l.lo, l.hi);
+            px[r] = (uint8_t)(int)clamp(acc[r] * l.gain + l.base + dither((uint32_t)i, y0 + (uint32_t)r),
+                                        l.lo, l.hi);
         for (int r = 0; r < LANES; r++)
             if (dst[r]) dst[r][(size_t)i * (size_t)step] = px[r];
     }
@@ -209,11 +213,13 @@ static void strip_rgb(const hm_scaler *s, const void *src, hm_pix t, const hm_fr
     for (int r = 0; r < LANES && y0 + r < f->h; r++) {
         vertical(row, s, &s->y, y0 + r, src, t);
         for (int x = 0; x < n; x++)
-            for (int c = 0; c < 3; c++) buf[(size_t)c * tile + (size_t)x * LANES + (size_t)r] = row[3 * x + c];
+            for (int c = 0; c < 3; c++)
+                buf[(size_t)c * tile + (size_t)x * LANES + (size_t)r] = row[3 * x + c];
     }
     for (int c = 0; c < 3; c++) {
         uint8_t *dst[LANES] = {0};
-        for (int r = 0; r < LANES && y0 + r < f->h; r++) dst[r] = f->plane[0] + (ptrdiff_t)(y0 + r) * f->stride[0] + c;
+        for (int r = 0; r < LANES && y0 + r < f->h; r++)
+            dst[r] = f->plane[0] + (ptrdiff_t)(y0 + r) * f->stride[0] + c;
         horizontal(&s->x, buf + (size_t)c * tile, (levels){255, 0, 0, 255}, dst, 3, (uint32_t)y0);
     }
 }

@@ -1,7 +1,8 @@
 /* visible_mark.c - a little cloud, a sun behind it, and the word "himmel".   SPDX-License-Identifier: MIT
- * Everything is a distance field (distance to the nearest edge, in units of the sign's height), so that it is smooth at any
- * size without a font. White with a soft dark shadow reads on snow and on night alike. The word stands still and is drawn
- * once; the cloud and the sun are drawn for each frame (about 60 x 50 pixels at 1080p). */
+ * Everything is a distance field (distance to the nearest edge, in units of the sign's height), so that it is
+ * smooth at any size without a font. White with a soft dark shadow reads on snow and on night alike. The word
+ * stands still and is drawn once; the cloud and the sun are drawn for each frame (about 60 x 50 pixels at
+ * 1080p). */
 #include "provenance/visible_mark.h"
 
 #include <math.h>
@@ -153,7 +154,8 @@ himmel_status hm_vmark_new(hm_vmark **out, int w, int h, himmel_error *err)
         return hm_fail(err, HIMMEL_ENOMEM, "out of memory for the visible mark");
     }
     for (int j = 0; j < m->h; j++)
-        for (int i = 0; i < m->w; i++) draw_word(m, m->still + 4 * ((size_t)j * (size_t)m->w + (size_t)i), place(m, i, j));
+        for (int i = 0; i < m->w; i++)
+            draw_word(m, m->still + 4 * ((size_t)j * (size_t)m->w + (size_t)i), place(m, i, j));
     memcpy(m->tile, m->still, n * sizeof *m->tile);
     *out = m;
     return HIMMEL_OK;

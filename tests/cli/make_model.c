@@ -1,5 +1,5 @@
-/* make_model.c - writes a weights file of random numbers, for the tests of the program: make_model FILE [full]
- * SPDX-License-Identifier: MIT */
+/* make_model.c - writes a weights file of random numbers, for the tests of the program: make_model FILE
+ * [full] SPDX-License-Identifier: MIT */
 #include "film/tiny_model.h"
 
 int main(int argc, char **argv)

@@ -1,5 +1,5 @@
-/* test_film.c - requests, layouts and whole generations with random weights, through himmel.h and the parts below it.
- * SPDX-License-Identifier: MIT */
+/* test_film.c - requests, layouts and whole generations with random weights, through himmel.h and the parts
+ * below it. SPDX-License-Identifier: MIT */
 #include <unistd.h>
 #include <sys/stat.h>
 
@@ -38,8 +38,10 @@ static himmel_request small(const char *output)
 
 static void test_grid(void)
 {
-    static const struct { int w, h, gw, gh; } cases[] = {{1920, 1080, 16, 9}, {1080, 1920, 9, 16}, {1024, 576, 16, 9},
-                                                         {512, 512, 12, 12}, {2048, 64, 40, 4}, {64, 2048, 4, 40}};
+    static const struct {
+        int w, h, gw, gh;
+    } cases[] = {{1920, 1080, 16, 9}, {1080, 1920, 9, 16}, {1024, 576, 16, 9},
+                 {512, 512, 12, 12},  {2048, 64, 40, 4},   {64, 2048, 4, 40}};
     for (size_t i = 0; i < HM_COUNT(cases); i++) {
         int gw, gh;
         hm_grid(cases[i].w, cases[i].h, &gw, &gh);
@@ -53,32 +55,41 @@ static void test_grid(void)
             hm_layout_for(&l, &r);
             CHECK(l.gw * l.gh <= 160 && l.gw >= 4 && l.gh >= 4, "%dx%d: %dx%d blocks", w, h, l.gw, l.gh);
             CHECK_NEAR(l.w / l.h, (double)w / h, 1e-6 * w / h, "%dx%d: aspect %g", w, h, l.w / l.h);
-            CHECK(l.x >= 0 && l.y >= 0 && l.x + l.w <= l.full_w + 1e-6 && l.y + l.h <= l.full_h + 1e-6, "%dx%d: crop", w, h);
+            CHECK(l.x >= 0 && l.y >= 0 && l.x + l.w <= l.full_w + 1e-6 && l.y + l.h <= l.full_h + 1e-6,
+                  "%dx%d: crop", w, h);
             const double aspect = (double)w / h;
             if (aspect < 3.3 && aspect > 0.3)
-                CHECK(l.w * l.h > 0.85 * l.full_w * l.full_h && l.w * l.h > 110 * 128 * 128, "%dx%d: wasteful %dx%d", w, h,
-                      l.gw, l.gh);
+                CHECK(l.w * l.h > 0.85 * l.full_w * l.full_h && l.w * l.h > 110 * 128 * 128,
+                      "%dx%d: wasteful %dx%d", w, h, l.gw, l.gh);
         }
     himmel_request r = small("x.mp4");
     hm_layout l;
-    static const struct { double s; int num, den, T, frames; } films[] = {
-        {1, 24, 1, 2, 24}, {10, 24, 1, 11, 240}, {2.5, 24, 1, 4, 60}, {10, 30000, 1001, 11, 300}, {1.1, 12, 1, 3, 13}, {3, 60, 1, 4, 180}};
+    static const struct { double s; int num, den, T, frames;
+    } films[] = {{1, 24, 1, 2, 24},          {10, 24, 1, 11, 240}, {2.5, 24, 1, 4, 60},
+                 {10, 30000, 1001, 11, 300}, {1.1, 12, 1, 3, 13},  {3, 60, 1, 4, 180}};
     for (size_t i = 0; i < HM_COUNT(films); i++) {
         r.seconds = films[i].s, r.fps_num = films[i].num, r.fps_den = films[i].den;
         hm_layout_for(&l, &r);
-        CHECK(l.T == films[i].T && l.n_frames == films[i].frames, "film %zu: T %d, %d frames", i, l.T, l.n_frames);
+        CHECK(l.T == films[i].T && l.n_frames == films[i].frames, "film %zu: T %d, %d frames", i, l.T,
+              l.n_frames);
         CHECK((l.n_frames - 1) * l.base_step <= 24.0 * (l.T - 1), "film %zu runs out of base frames", i);
     }
 }
 
 static void test_utf8(void)
 {
-    static const char *const good[] = {"", "sea", "M\xc3\xb6we", "\xe2\x98\x81", "\xf0\x9f\x8c\x85", "\xf4\x8f\xbf\xbf", "\xed\x9f\xbf"};
-    static const struct { const char *s; size_t at; } bad[] = {{"a\xff", 1}, {"\x80", 0}, {"ab\xc3", 2}, {"\xc0\xaf", 0},
-        {"\xe0\x80\x80", 0}, {"\xed\xa0\x80", 0}, {"\xf5\x80\x80\x80", 0}, {"\xf4\x90\x80\x80", 0}, {"x\xe2\x98", 1}};
+    static const char *const good[] = {
+        "", "sea", "M\xc3\xb6we", "\xe2\x98\x81", "\xf0\x9f\x8c\x85", "\xf4\x8f\xbf\xbf", "\xed\x9f\xbf"};
+    static const struct {
+        const char *s;
+        size_t at;
+    } bad[] = {{"a\xff", 1},        {"\x80", 0},         {"ab\xc3", 2},           {"\xc0\xaf", 0},
+               {"\xe0\x80\x80", 0}, {"\xed\xa0\x80", 0}, {"\xf5\x80\x80\x80", 0}, {"\xf4\x90\x80\x80", 0},
+               {"x\xe2\x98", 1}};
     size_t at;
     for (size_t i = 0; i < HM_COUNT(good); i++) CHECK(hm_utf8_valid(good[i], &at), "good %zu", i);
-    for (size_t i = 0; i < HM_COUNT(bad); i++) CHECK(!hm_utf8_valid(bad[i].s, &at) && at == bad[i].at, "bad %zu at %zu", i, at);
+    for (size_t i = 0; i < HM_COUNT(bad); i++)
+        CHECK(!hm_utf8_valid(bad[i].s, &at) && at == bad[i].at, "bad %zu at %zu", i, at);
 }
 
 static void refused(himmel_request r, const char *word)
@@ -125,8 +136,10 @@ static void test_open(void)
     CHECK(himmel_open(&ctx, weights, &o, &err) == HIMMEL_EINVAL && !ctx, "%s", err.message);
     CHECK(!himmel_open(&ctx, weights, NULL, &err), "%s", err.message);
     himmel_model_info info;
-    CHECK(!himmel_info(ctx, &info, &err) && !strcmp(info.name, "himmel-tiny") && strlen(info.sha256) == 64, "info");
-    CHECK(info.n_params > 50000 && info.file_bytes > 2 * info.n_params && !strcmp(info.licence, "CC0-1.0"), "numbers");
+    CHECK(!himmel_info(ctx, &info, &err) && !strcmp(info.name, "himmel-tiny") && strlen(info.sha256) == 64,
+          "info");
+    CHECK(info.n_params > 50000 && info.file_bytes > 2 * info.n_params && !strcmp(info.licence, "CC0-1.0"),
+          "numbers");
     himmel_close(ctx);
     himmel_close(NULL);
 }
@@ -162,24 +175,29 @@ static void test_film(himmel_ctx *ctx)
     himmel_result res;
     himmel_plan_info plan;
     CHECK(!himmel_plan(ctx, &r, &plan, &err), "%s", err.message);
-    CHECK(plan.n_frames == 24 && plan.blocks_t == 2 && plan.gflop_sample > 0 && plan.gflop_film > 0 && plan.seconds > 0, "plan");
+    CHECK(plan.n_frames == 24 && plan.blocks_t == 2 && plan.gflop_sample > 0 && plan.gflop_film > 0 &&
+              plan.seconds > 0,
+          "plan");
     CHECK(!himmel_generate(ctx, &r, &res, &err), "%s", err.message);
     CHECK(res.n_frames == 24 && res.file_bytes > 500 && res.width == 96, "result");
-    CHECK(res.arena_bytes > 0 && res.arena_bytes <= plan.peak_bytes, "%zu planned, %zu used", (size_t)plan.peak_bytes,
-          (size_t)res.arena_bytes);
-    CHECK_NEAR(res.phase[1].gflop, plan.gflop_sample, 0.02 * plan.gflop_sample, "planned %g, done %g GFLOP", plan.gflop_sample,
-               res.phase[1].gflop);
-    CHECK_NEAR(res.phase[3].gflop, plan.gflop_film, 0.02 * plan.gflop_film, "planned %g, done %g GFLOP", plan.gflop_film,
-               res.phase[3].gflop);
-    CHECK(w.ordered && !strcmp(w.phases, "text sample film ") && w.calls == 1 + 2 + 24, "%d calls: %s", w.calls, w.phases);
+    CHECK(res.arena_bytes > 0 && res.arena_bytes <= plan.peak_bytes, "%zu planned, %zu used",
+          (size_t)plan.peak_bytes, (size_t)res.arena_bytes);
+    CHECK_NEAR(res.phase[1].gflop, plan.gflop_sample, 0.02 * plan.gflop_sample, "planned %g, done %g GFLOP",
+               plan.gflop_sample, res.phase[1].gflop);
+    CHECK_NEAR(res.phase[3].gflop, plan.gflop_film, 0.02 * plan.gflop_film, "planned %g, done %g GFLOP",
+               plan.gflop_film, res.phase[3].gflop);
+    CHECK(w.ordered && !strcmp(w.phases, "text sample film ") && w.calls == 1 + 2 + 24, "%d calls: %s",
+          w.calls, w.phases);
     CHECK(w.rough == 2 && w.fine >= 1 && w.last > 0.99, "%d rough, %d fine, at %g", w.rough, w.fine, w.last);
 
     hm_decoder *d; /* the small film has what the stream gives */
     CHECK(!hm_decoder_open(&d, r.output, &err), "%s", err.message);
-    CHECK(hm_decoder_info(d)->n_frames == 24 && hm_decoder_info(d)->fps_num == 24, "%d frames", (int)hm_decoder_info(d)->n_frames);
+    CHECK(hm_decoder_info(d)->n_frames == 24 && hm_decoder_info(d)->fps_num == 24, "%d frames",
+          (int)hm_decoder_info(d)->n_frames);
     const char *tag = hm_decoder_tag(d, "prompt"), *hash = hm_decoder_tag(d, "model_sha256");
     CHECK(tag && !strcmp(tag, r.prompt) && hash && strlen(hash) == 64, "metadata");
-    CHECK(hm_decoder_tag(d, "seed") && hm_decoder_tag(d, "software") && hm_decoder_tag(d, "model"), "metadata");
+    CHECK(hm_decoder_tag(d, "seed") && hm_decoder_tag(d, "software") && hm_decoder_tag(d, "model"),
+          "metadata");
     hm_decoder_free(d);
 }
 
@@ -198,7 +216,8 @@ static void test_determinism(himmel_ctx *ctx)
     CHECK(!himmel_generate(ctx, &r, NULL, NULL), "again");
     CHECK(same_files(in_dir("a.mp4"), in_dir("b.mp4")), "same request, other bytes");
     r.seed = 8;
-    CHECK(!himmel_generate(ctx, &r, NULL, NULL) && !same_files(in_dir("a.mp4"), in_dir("b.mp4")), "other seed, same bytes");
+    CHECK(!himmel_generate(ctx, &r, NULL, NULL) && !same_files(in_dir("a.mp4"), in_dir("b.mp4")),
+          "other seed, same bytes");
 }
 
 static void test_cancel(himmel_ctx *ctx)
@@ -210,7 +229,8 @@ static void test_cancel(himmel_ctx *ctx)
         himmel_request r = small(in_dir("old.mp4"));
         watch w = {.stop_at = stops[i]};
         r.on_progress = on_progress, r.user = &w;
-        CHECK(himmel_generate(ctx, &r, NULL, &err) == HIMMEL_ECANCELLED && w.calls == stops[i], "%s", err.message);
+        CHECK(himmel_generate(ctx, &r, NULL, &err) == HIMMEL_ECANCELLED && w.calls == stops[i], "%s",
+              err.message);
         CHECK(!exists(in_dir("old.mp4.part")), "half a film left after stop %d", stops[i]);
         hm_map m = {0};
         CHECK(!hm_map_open(&m, in_dir("old.mp4"), NULL) && m.len == 3, "the old file is gone");
@@ -238,10 +258,12 @@ static void test_image(himmel_ctx *ctx)
     r.kind = HIMMEL_IMAGE;
     watch w = {0};
     r.on_progress = on_progress, r.user = &w;
-    CHECK(himmel_generate(ctx, &r, NULL, &err) == HIMMEL_EIO && !w.calls, "unwritable is known first: %s", err.message);
+    CHECK(himmel_generate(ctx, &r, NULL, &err) == HIMMEL_EIO && !w.calls, "unwritable is known first: %s",
+          err.message);
 }
 
-/* The stream gives the same picture whatever came before, and between frames the mean of its neighbours' input. */
+/* The stream gives the same picture whatever came before, and between frames the mean of its neighbours'
+ * input. */
 static void test_stream(himmel_ctx *ctx)
 {
     const hm_himmel1 *m = ctx->model;
@@ -270,16 +292,20 @@ static void test_stream(himmel_ctx *ctx)
 static void test_prompts(void)
 {
     char buf[512];
-    CHECK(himmel_unknown_words("a piano and a cat at sunset", buf, sizeof buf) == 2 && !strcmp(buf, "piano, cat"), "%s", buf);
+    CHECK(himmel_unknown_words("a piano and a cat at sunset", buf, sizeof buf) == 2 &&
+              !strcmp(buf, "piano, cat"),
+          "%s", buf);
     CHECK(himmel_unknown_words("sunset over a calm sea", buf, sizeof buf) == 0 && !*buf, "%s", buf);
     CHECK(himmel_unknown_words("piano", buf, 3) == 1 && strlen(buf) == 2, "cut to the buffer: %s", buf);
     char again[512];
     CHECK(!himmel_expand("a lighthouse at dusk", 3, buf, sizeof buf, NULL) && strlen(buf) > 25, "%s", buf);
-    CHECK(himmel_unknown_words(buf, again, sizeof again) == 0, "full prompt has unknown words: %s in %s", again, buf);
+    CHECK(himmel_unknown_words(buf, again, sizeof again) == 0, "full prompt has unknown words: %s in %s",
+          again, buf);
     himmel_expand("a lighthouse at dusk", 3, again, sizeof again, NULL);
     CHECK(!strcmp(buf, again), "same seed, other prompt");
     himmel_expand("ein Leuchtturm am Abend", 3, again, sizeof again, NULL);
-    CHECK(strcmp(buf, again) && (strstr(again, "euchtturm") || strstr(again, "EUCHTTURM")), "German stays German: %s", again);
+    CHECK(strcmp(buf, again) && (strstr(again, "euchtturm") || strstr(again, "EUCHTTURM")),
+          "German stays German: %s", again);
     CHECK(himmel_expand("", 1, buf, sizeof buf, NULL) == HIMMEL_EINVAL, "empty");
     CHECK(himmel_expand("dusk", 1, buf, 4, NULL) == HIMMEL_EINVAL, "small buffer");
 }

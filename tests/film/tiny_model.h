@@ -1,6 +1,6 @@
-/* tiny_model.h - a himmel-1 weights file with random numbers in it, of any size: for tests of everything around the model.
- * SPDX-License-Identifier: MIT
- * The codec's basis are plain DCT functions, so films of random latents are soft moving colours. */
+/* tiny_model.h - a himmel-1 weights file with random numbers in it, of any size: for tests of everything
+ * around the model. SPDX-License-Identifier: MIT The codec's basis are plain DCT functions, so films of
+ * random latents are soft moving colours. */
 #ifndef HM_TINY_MODEL_H
 #define HM_TINY_MODEL_H
 
@@ -26,8 +26,15 @@ static hm_himmel1_config tiny_config(void)
     hm_himmel1_config c = hm_himmel1_config_default();
     c.dit.in_channels = c.dit.out_channels = 48;
     c.dit.n_layers = 2, c.dit.n_heads = 2, c.dit.head_dim = 16, c.dit.caption_channels = 32;
-    c.t5 = (hm_t5_config){.vocab = 320, .d_model = 32, .n_layers = 2, .n_heads = 2, .d_kv = 16, .d_ff = 64, .n_buckets = 8,
-                          .max_distance = 16, .eps = 1e-6f};
+    c.t5 = (hm_t5_config){.vocab = 320,
+                          .d_model = 32,
+                          .n_layers = 2,
+                          .n_heads = 2,
+                          .d_kv = 16,
+                          .d_ff = 64,
+                          .n_buckets = 8,
+                          .max_distance = 16,
+                          .eps = 1e-6f};
     c.refiner = (hm_refiner_config){.width = 16, .n_blocks = 1, .width2 = 16, .n_convs2 = 1};
     c.text_len = 24;
     strcpy(c.name, "himmel-tiny");
@@ -41,7 +48,8 @@ static void *tiny_keep(tiny *t, void *p)
 }
 
 /* An hm_param_fn: norms near 1, biases small, matrices N(0, 1/fan-in), as bf16. */
-static himmel_status tiny_param(void *user, const char *name, int nd, const int64_t *dim, hm_tensor **slot, himmel_error *err)
+static himmel_status tiny_param(void *user, const char *name, int nd, const int64_t *dim, hm_tensor **slot,
+                                himmel_error *err)
 {
     tiny *t = user;
     size_t n = 1;
@@ -58,7 +66,8 @@ static himmel_status tiny_param(void *user, const char *name, int nd, const int6
     return hm_st_add(t->w, name, HM_BF16, nd, dim, h, err);
 }
 
-static himmel_status tiny_floats(tiny *t, const char *name, int64_t d0, int64_t d1, float **out, himmel_error *err)
+static himmel_status tiny_floats(tiny *t, const char *name, int64_t d0, int64_t d1, float **out,
+                                 himmel_error *err)
 {
     *out = tiny_keep(t, calloc((size_t)(d0 * (d1 ? d1 : 1)), sizeof **out));
     return hm_st_add(t->w, name, HM_F32, d1 ? 2 : 1, (int64_t[]){d0, d1}, *out, err);
@@ -91,7 +100,8 @@ static himmel_status tiny_codec(tiny *t, int K, himmel_error *err)
         scale[i] = 1 / amp, std[i] = 1;
         parity[i] = index[i] % 2 ? -1 : 1;
         dec[(size_t)(4 * K + i) * (size_t)K + (size_t)i] = amp;
-        if (index[i] / HM_DCT_PLANE % HM_DCT_T == 0) still[(size_t)(4 * K + i) * (size_t)n_still + (size_t)s++] = amp;
+        if (index[i] / HM_DCT_PLANE % HM_DCT_T == 0)
+            still[(size_t)(4 * K + i) * (size_t)n_still + (size_t)s++] = amp;
     }
     return HIMMEL_OK;
 }
@@ -114,7 +124,8 @@ static himmel_status tiny_tokenizer(tiny *t, himmel_error *err)
         b[n++] = 0x15, memcpy(b + n, &score, 4), n += 4;
         b[n++] = 0x18, b[n++] = i == 2 ? 2 : i < 2 ? 3 : 1; /* unknown, control, normal */
     }
-    const uint8_t trainer[] = {0x12, 11, 0x18, 1, 0xc0, 2, 2, 0xd0, 2, 1, 0xd8, 2, 0}; /* unigram, unk 2, eos 1, pad 0 */
+    const uint8_t trainer[] = {0x12, 11, 0x18, 1,    0xc0, 2, 2,
+                               0xd0, 2,  1,    0xd8, 2,    0}; /* unigram, unk 2, eos 1, pad 0 */
     memcpy(b + n, trainer, sizeof trainer);
     n += sizeof trainer;
     return hm_st_add(t->w, "tokenizer.spiece", HM_U8, HM_DIMS((int64_t)n), b, err);

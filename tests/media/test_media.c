@@ -56,8 +56,12 @@ static hm_frame rgb_frame(uint8_t *data, int w, int h)
 /* Every kind of source at several sizes against the picture painted at the size itself. */
 static void test_scale(void)
 {
-    static const struct { int sw, sh, ow, oh; double floor; } cases[] = {
-        {256, 144, 256, 144, 52}, {256, 144, 320, 180, 45}, {320, 180, 160, 90, 45}, {97, 61, 64, 66, 40}, {17, 5, 64, 64, 28}};
+    static const struct { int sw, sh, ow, oh; double floor;
+    } cases[] = {{256, 144, 256, 144, 52},
+                 {256, 144, 320, 180, 45},
+                 {320, 180, 160, 90, 45},
+                 {97, 61, 64, 66, 40},
+                 {17, 5, 64, 64, 28}};
     for (size_t i = 0; i < HM_COUNT(cases); i++) {
         const int sw = cases[i].sw, sh = cases[i].sh, ow = cases[i].ow, oh = cases[i].oh;
         const size_t sn = 3 * (size_t)sw * (size_t)sh, on = 3 * (size_t)ow * (size_t)oh;
@@ -66,9 +70,11 @@ static void test_scale(void)
         uint8_t *byte = malloc(sn), *got = malloc(on);
         paint(src, sw, sh, 1);
         paint(want, ow, oh, 1);
-        for (size_t j = 0; j < sn; j++) half[j] = hm_f32_to_bf16(src[j]), byte[j] = (uint8_t)lrintf(255 * src[j]);
+        for (size_t j = 0; j < sn; j++)
+            half[j] = hm_f32_to_bf16(src[j]), byte[j] = (uint8_t)lrintf(255 * src[j]);
         hm_scaler *s;
-        CHECK(!hm_scaler_new(&s, &(hm_scale_opts){sw, sh, 0, 0, 0, 0, ow, oh, HM_FRAME_RGB8, 2}, NULL), "scaler");
+        CHECK(!hm_scaler_new(&s, &(hm_scale_opts){sw, sh, 0, 0, 0, 0, ow, oh, HM_FRAME_RGB8, 2}, NULL),
+              "scaler");
         const hm_frame f = rgb_frame(got, ow, oh);
         hm_scale(s, src, HM_PIX_F32, &f);
         CHECK(psnr8(got, want, on) > cases[i].floor, "case %zu f32 %.1f dB", i, psnr8(got, want, on));
@@ -109,16 +115,21 @@ static void test_scale_details(void)
     CHECK_NEAR(mean / (3 * W * H), 255 * 0.3337, 0.02, "dither moved the mean to %g", mean / (3 * W * H));
     hm_scaler_free(a), hm_scaler_free(b), hm_scaler_free(c);
     himmel_error err;
-    CHECK(hm_scaler_new(&a, &(hm_scale_opts){W, H, 0, 0, 0, 0, 33, 20, HM_FRAME_YUV420, 1}, &err) == HIMMEL_EINVAL && !a,
+    CHECK(hm_scaler_new(&a, &(hm_scale_opts){W, H, 0, 0, 0, 0, 33, 20, HM_FRAME_YUV420, 1}, &err) ==
+                  HIMMEL_EINVAL &&
+              !a,
           "odd width");
 }
 
 /* bt.709 limited range values of known colours (ITU-R BT.709-6, 3.2-3.5). */
 static void test_yuv(void)
 {
-    static const struct { float rgb[3]; int y, cb, cr; } cases[] = {
-        {{0, 0, 0}, 16, 128, 128}, {{1, 1, 1}, 235, 128, 128}, {{1, 0, 0}, 63, 102, 240}, {{0, 1, 0}, 173, 42, 26},
-        {{0, 0, 1}, 32, 240, 118}};
+    static const struct { float rgb[3]; int y, cb, cr;
+    } cases[] = {{{0, 0, 0}, 16, 128, 128},
+                 {{1, 1, 1}, 235, 128, 128},
+                 {{1, 0, 0}, 63, 102, 240},
+                 {{0, 1, 0}, 173, 42, 26},
+                 {{0, 0, 1}, 32, 240, 118}};
     enum { N = 32 };
     static float src[3 * N * N];
     static uint8_t y[N * N], cb[N * N / 4], cr[N * N / 4];
@@ -128,12 +139,14 @@ static void test_yuv(void)
     for (size_t i = 0; i < HM_COUNT(cases); i++) {
         for (int j = 0; j < 3 * N * N; j++) src[j] = cases[i].rgb[j % 3];
         hm_scale(s, src, HM_PIX_F32, &f);
-        CHECK(abs(y[100] - cases[i].y) <= 1 && abs(cb[40] - cases[i].cb) <= 1 && abs(cr[40] - cases[i].cr) <= 1,
+        CHECK(abs(y[100] - cases[i].y) <= 1 && abs(cb[40] - cases[i].cb) <= 1 &&
+                  abs(cr[40] - cases[i].cr) <= 1,
               "case %zu: %d %d %d", i, y[100], cb[40], cr[40]);
         float tile[4 * 4 * 4]; /* opaque white, blended: white again */
         for (int j = 0; j < 64; j++) tile[j] = 1;
         hm_frame_blend(&f, tile, 8, 8, 4, 4);
-        CHECK(y[9 * N + 9] == 235 && cb[4 * N / 2 + 4] == 128 && cr[5 * N / 2 + 5] == 128, "white over case %zu", i);
+        CHECK(y[9 * N + 9] == 235 && cb[4 * N / 2 + 4] == 128 && cr[5 * N / 2 + 5] == 128,
+              "white over case %zu", i);
         CHECK(abs(y[9 * N + 12] - cases[i].y) <= 1, "beside the tile");
         hm_frame_blend(&f, tile, -2, N - 2, 4, 4); /* partly outside: cut */
         CHECK(y[(N - 1) * N] == 235, "cut tile");
@@ -148,7 +161,8 @@ static himmel_status write_film(const char *path, himmel_error *err)
 {
     static float rgb[3 * FW * FH];
     hm_encoder *e;
-    himmel_status rc = hm_encoder_open(&e, path, &(hm_encoder_opts){FW, FH, 24, 1, tags, HM_COUNT(tags)}, err);
+    himmel_status rc =
+        hm_encoder_open(&e, path, &(hm_encoder_opts){FW, FH, 24, 1, tags, HM_COUNT(tags)}, err);
     if (rc) return rc;
     hm_scaler *s;
     rc = hm_scaler_new(&s, &(hm_scale_opts){FW, FH, 0, 0, 0, 0, FW, FH, HM_FRAME_YUV420, 2}, err);
@@ -179,7 +193,8 @@ static void test_film(void)
     CHECK(!hm_decoder_open(&d, path, &err), "%s", err.message);
     if (!d) return;
     const hm_media_info *i = hm_decoder_info(d);
-    CHECK(i->width == FW && i->height == FH && i->fps_num == 24 && i->fps_den == 1 && i->n_frames == FN, "info");
+    CHECK(i->width == FW && i->height == FH && i->fps_num == 24 && i->fps_den == 1 && i->n_frames == FN,
+          "info");
     CHECK_NEAR(i->seconds, FN / 24.0, 0.01, "seconds %g", i->seconds);
     for (size_t t = 0; t < HM_COUNT(tags); t++) {
         const char *v = hm_decoder_tag(d, tags[t].key);
@@ -197,14 +212,16 @@ static void test_film(void)
         CHECK_NEAR(at, n / 24.0, 1e-3, "frame %d at %g", n, at);
     }
     CHECK(n == FN, "%d frames", n);
-    CHECK(worst > 36, "worst frame %.1f dB", worst); /* crf 18 and 4:2:0; a wrong matrix or range gives < 30 */
+    CHECK(worst > 36, "worst frame %.1f dB",
+          worst); /* crf 18 and 4:2:0; a wrong matrix or range gives < 30 */
     hm_decoder_free(d);
     write_film(in_dir("c.mp4"), &err);
     hm_map a, b;
     hm_map_open(&a, in_dir("a:b.mp4"), NULL);
     hm_map_open(&b, in_dir("c.mp4"), NULL);
     CHECK(a.len && a.len == b.len && !memcmp(a.data, b.data, a.len), "same frames, other bytes");
-    CHECK(a.len > 40 && !memcmp(a.data + 4, "ftyp", 4) && !memcmp(a.data + ((size_t)a.data[2] << 8) + a.data[3] + 4, "moov", 4),
+    CHECK(a.len > 40 && !memcmp(a.data + 4, "ftyp", 4) &&
+              !memcmp(a.data + ((size_t)a.data[2] << 8) + a.data[3] + 4, "moov", 4),
           "index is not in front");
     hm_map_close(&a);
     hm_map_close(&b);
@@ -213,11 +230,13 @@ static void test_film(void)
 static void test_film_errors(void)
 {
     himmel_error err = {0};
-    CHECK(write_film(in_dir("none/a.mp4"), &err) == HIMMEL_EIO && strstr(err.message, "none/a.mp4"), "%s", err.message);
+    CHECK(write_film(in_dir("none/a.mp4"), &err) == HIMMEL_EIO && strstr(err.message, "none/a.mp4"), "%s",
+          err.message);
     mkdir(in_dir("d.mp4"), 0777);
     CHECK(write_film(in_dir("d.mp4"), &err) == HIMMEL_EIO && strstr(err.message, "d.mp4"), "%s", err.message);
     hm_encoder *e;
-    CHECK(!hm_encoder_open(&e, in_dir("gone.mp4"), &(hm_encoder_opts){FW, FH, 24, 1, NULL, 0}, &err), "%s", err.message);
+    CHECK(!hm_encoder_open(&e, in_dir("gone.mp4"), &(hm_encoder_opts){FW, FH, 24, 1, NULL, 0}, &err), "%s",
+          err.message);
     CHECK(exists(in_dir("gone.mp4.part")), "part file");
     hm_encoder_free(e);
     CHECK(!exists(in_dir("gone.mp4.part")) && !exists(in_dir("gone.mp4")), "something left after giving up");
@@ -225,19 +244,25 @@ static void test_film_errors(void)
     struct rlimit old, tight;
     getrlimit(RLIMIT_FSIZE, &old);
     signal(SIGXFSZ, SIG_IGN);
-    for (rlim_t limit = 16; limit < 6000; limit = 2 * limit + 700) { /* early, in the middle, in the trailer */
+    for (rlim_t limit = 16; limit < 6000;
+         limit = 2 * limit + 700) { /* early, in the middle, in the trailer */
         tight = (struct rlimit){limit, old.rlim_max};
         setrlimit(RLIMIT_FSIZE, &tight);
         const himmel_status rc = write_film(in_dir("full.mp4"), &err);
         setrlimit(RLIMIT_FSIZE, &old);
-        CHECK(rc == HIMMEL_EIO && strstr(err.message, "full.mp4"), "limit %ld: %d %s", (long)limit, rc, err.message);
-        CHECK(!exists(in_dir("full.mp4")) && !exists(in_dir("full.mp4.part")), "half a file left at %ld", (long)limit);
+        CHECK(rc == HIMMEL_EIO && strstr(err.message, "full.mp4"), "limit %ld: %d %s", (long)limit, rc,
+              err.message);
+        CHECK(!exists(in_dir("full.mp4")) && !exists(in_dir("full.mp4.part")), "half a file left at %ld",
+              (long)limit);
     }
 }
 
 static void test_images(void)
 {
-    static const struct { const char *name; double floor; } cases[] = {{"p.png", 52}, {"p.jpg", 40}, {"p.JPEG", 40}, {"p.webp", 36}};
+    static const struct {
+        const char *name;
+        double floor;
+    } cases[] = {{"p.png", 52}, {"p.jpg", 40}, {"p.JPEG", 40}, {"p.webp", 36}};
     enum { W = 130, H = 70 };
     static float src[3 * W * H];
     static uint8_t px[3 * W * H], got[3 * W * H];
@@ -251,15 +276,19 @@ static void test_images(void)
         CHECK(!hm_image_write(path, &f, tags, HM_COUNT(tags), &bytes, &err), "%s", err.message);
         hm_map m;
         hm_map_open(&m, path, NULL);
-        CHECK(m.len == bytes && m.len && memmem(m.data, m.len, "M\xc3\xb6we", 5), "%s: prompt is not in it", path);
+        CHECK(m.len == bytes && m.len && memmem(m.data, m.len, "M\xc3\xb6we", 5), "%s: prompt is not in it",
+              path);
         hm_map_close(&m);
         hm_decoder *d;
         bool done = true;
         CHECK(!hm_decoder_open(&d, path, &err), "%s", err.message);
         if (!d) continue;
         CHECK(!hm_decoder_next(d, got, NULL, &done, &err) && !done, "%s: %s", path, err.message);
-        CHECK(psnr8(got, src, HM_COUNT(src)) > cases[i].floor, "%s: %.1f dB", path, psnr8(got, src, HM_COUNT(src)));
-        CHECK(hm_decoder_info(d)->width == W && hm_decoder_info(d)->height == H && !hm_decoder_info(d)->fps_num, "info");
+        CHECK(psnr8(got, src, HM_COUNT(src)) > cases[i].floor, "%s: %.1f dB", path,
+              psnr8(got, src, HM_COUNT(src)));
+        CHECK(hm_decoder_info(d)->width == W && hm_decoder_info(d)->height == H &&
+                  !hm_decoder_info(d)->fps_num,
+              "info");
         hm_decoder_free(d);
     }
     CHECK(hm_image_write(in_dir("p.bmp"), &f, NULL, 0, NULL, &err) == HIMMEL_EINVAL, "bmp");
@@ -271,8 +300,9 @@ static void test_bad_files(void)
 {
     himmel_error err = {0};
     hm_decoder *d;
-    CHECK(hm_decoder_open(&d, in_dir("missing.mp4"), &err) == HIMMEL_EIO && !d && strstr(err.message, "missing.mp4"), "%s",
-          err.message);
+    CHECK(hm_decoder_open(&d, in_dir("missing.mp4"), &err) == HIMMEL_EIO && !d &&
+              strstr(err.message, "missing.mp4"),
+          "%s", err.message);
     hm_write_file(in_dir("text.mp4"), "this is no film\n", 16, NULL);
     CHECK(hm_decoder_open(&d, in_dir("text.mp4"), &err) == HIMMEL_EFORMAT && !d, "%s", err.message);
     hm_write_file(in_dir("empty.png"), "", 0, NULL);

@@ -21,7 +21,8 @@ static canvas canvas_new(int w, int h, uint8_t v)
 
 static void test_sizes(void)
 {
-    static const int sizes[][2] = {{1920, 1080}, {1080, 1920}, {512, 288}, {64, 64}, {2048, 64}, {64, 2048}, {854, 480}};
+    static const int sizes[][2] = {{1920, 1080}, {1080, 1920}, {512, 288}, {64, 64},
+                                   {2048, 64},   {64, 2048},   {854, 480}};
     for (size_t i = 0; i < HM_COUNT(sizes); i++) {
         const int w = sizes[i][0], h = sizes[i][1];
         for (int under = 0; under < 256; under += 51) {
@@ -31,7 +32,8 @@ static void test_sizes(void)
             hm_vmark_draw(m, &c.f, 0.3);
             int x0, y0, tw, th, lo = 255, hi = 0;
             hm_vmark_rect(m, &x0, &y0, &tw, &th);
-            CHECK(x0 >= 0 && y0 >= 0 && x0 + tw <= w && y0 + th <= h, "%dx%d: tile %d %d %d %d", w, h, x0, y0, tw, th);
+            CHECK(x0 >= 0 && y0 >= 0 && x0 + tw <= w && y0 + th <= h, "%dx%d: tile %d %d %d %d", w, h, x0, y0,
+                  tw, th);
             CHECK(th <= 0.07 * HM_MIN(w, h) || th <= 20, "%dx%d: %d high", w, h, th);
             long outside = 0;
             for (int y = 0; y < h; y++)
