@@ -92,7 +92,7 @@ static himmel_status loop(run *r, himmel_error *err)
     const hm_sample_opts *o = r->o;
     const size_t n = (size_t)(r->N * r->K);
     float t[HIMMEL_MAX_STEPS + 1];
-    himmel_status rc = hm_schedule(t, o->steps, HM_SCHED_UNIFORM, 1.0, 0, err);
+    himmel_status rc = hm_schedule(t, o->steps, HM_SCHED_SD3_SHIFT, (double)r->m->shift, 0, err);
     if (rc) return rc;
     t[o->steps] = 0;
     float *now = malloc(2 * (size_t)r->N * sizeof *now);

@@ -11,7 +11,7 @@ enum { HM_BATCH_MAX_EXTRA = 3 };
 typedef struct {
     double drop_prompt, drop_fact; /* 0.10, 0.15 */
     double known;                  /* share of samples with known tokens (stills, seconds, boxes, shapes), 0.5 for clips */
-    double t_mean, t_scale;        /* logit-normal noise levels: 0.3, 1.1 */
+    double t_mean, t_scale;        /* logit-normal noise levels: 1.5, 1.8 */
     double fixed_t;                /* >= 0: every sample at this level, nothing known, nothing dropped (validation) */
 } hm_batch_opts;
 

@@ -70,7 +70,7 @@ static himmel_status parse(dit_run *r, himmel_error *err)
     dit_opts *o = &r->o;
     *o = (dit_opts){.steps = 1000000, .batch_tokens = 3456, .seed = 1, .val_every = 250, .save_every = 500, .layers = 8,
                     .heads = 5, .text_len = 48, .warmup = 50, .decay_from = 0, .images = 0.5, .lr = 1e-3,
-                    .lr_muon = 0.02, .ema = 0.999, .known = 0.5, .t_mean = 0.3, .t_scale = 1.1};
+                    .lr_muon = 0.02, .ema = 0.999, .known = 0.5, .t_mean = 1.5, .t_scale = 1.8};
     const hm_option_spec spec[] = {
         {"model", HM_O_STR, &o->model, 0, 0}, {"out", HM_O_STR, &o->out, 0, 0}, {"state", HM_O_STR, &o->state, 0, 0},
         {"data", HM_O_STR, &o->data, 0, 0}, {"val", HM_O_STR, &o->val, 0, 0}, {"log", HM_O_STR, &o->log, 0, 0},
@@ -248,10 +248,10 @@ static void say(dit_run *r, const char *fmt, ...)
     fflush(r->log);
 }
 
-/* Validation with the EMA: the same noise, captions and clips every time, at four noise levels, per shape of clip. */
+/* Validation with the EMA: the same noise, captions and clips every time, at five noise levels, per shape of clip. */
 static float validate(dit_run *r)
 {
-    static const double level[] = {0.2, 0.4, 0.6, 0.8};
+    static const double level[] = {0.2, 0.5, 0.8, 0.95, 1.0};
     hm_graph *train = r->g;
     const hm_graph_opts go = {.act = r->ps.dtype, .n_threads = (int)r->o.threads};
     if (hm_graph_new(&r->g, &go, NULL)) {
@@ -276,7 +276,7 @@ static float validate(dit_run *r)
                               HM_MIN(g->n, batch_size(r, g)), 99, (int64_t)(k * 16) + j);
                 part += (double)*(float *)forward(r)->data / rounds;
             }
-            say(r, " t%.1f %.4f", level[k], part);
+            say(r, " t%.2f %.4f", level[k], part);
             sum += part / HM_COUNT(level);
         }
         say(r, " mean %.4f\n", sum);

@@ -19,6 +19,8 @@ hm_himmel1_config hm_himmel1_config_default(void)
                .n_buckets = 32, .max_distance = 128, .bias_every_layer = false, .eps = 1e-6f},
         .refiner = {.width = 64, .n_blocks = 3, .width2 = 32, .n_convs2 = 2},
         .text_len = 48,
+        /* coarse coefficients are strong: what the prompt decides is decided above t = 0.95 (docs/training-log.md) */
+        .shift = 4.0f,
         .name = "himmel-1",
         .version = "0"};
 }
@@ -27,7 +29,7 @@ char *hm_himmel1_config_format(const hm_himmel1_config *c)
 {
     json_t *j = json_pack(
         "{s:{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:[f,f,f], s:b, s:f, s:s, s:b, s:s, s:i},"
-        " s:{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:f}, s:{s:i, s:i, s:i, s:i}, s:{s:s, s:s, s:i}}",
+        " s:{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:f}, s:{s:i, s:i, s:i, s:i}, s:{s:s, s:s, s:i, s:f}}",
         "transformer", "_class_name", "Transformer3DModel", "in_channels", c->dit.in_channels, "out_channels",
         c->dit.out_channels, "num_layers", c->dit.n_layers, "num_attention_heads", c->dit.n_heads,
         "attention_head_dim", c->dit.head_dim, "caption_channels", c->dit.caption_channels, "cross_attention_dim",
@@ -40,7 +42,8 @@ char *hm_himmel1_config_format(const hm_himmel1_config *c)
         c->t5.n_buckets, "relative_attention_max_distance", c->t5.max_distance, "bias_every_layer",
         c->t5.bias_every_layer, "layer_norm_epsilon", (double)c->t5.eps, "refiner", "width", c->refiner.width,
         "n_blocks", c->refiner.n_blocks, "width2", c->refiner.width2, "n_convs2", c->refiner.n_convs2, "himmel",
-        "name", c->name, "version", c->version, "text_len", c->text_len);
+        "name", c->name, "version", c->version, "text_len", c->text_len,
+        "shift", (double)c->shift);
     char *s = j ? json_dumps(j, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
     json_decref(j);
     return s;
@@ -88,6 +91,10 @@ static himmel_status parse_rest(hm_himmel1_config *c, const json_t *root, const 
         (rc = need_int(r, "n_convs2", 1, 16, &c->refiner.n_convs2, where, err)) ||
         (rc = need_int(h, "text_len", 4, 512, &c->text_len, where, err)))
         return rc;
+    const json_t *shift = json_object_get(h, "shift");
+    if (json_is_number(shift)) c->shift = (float)json_number_value(shift);
+    if (!(c->shift >= 0.1f && c->shift <= 100.0f))
+        return hm_fail(err, HIMMEL_EMODEL, "%s: config \"shift\" is %g, must be 0.1..100", where, (double)c->shift);
     const char *name = json_string_value(json_object_get(h, "name"));
     const char *version = json_string_value(json_object_get(h, "version"));
     snprintf(c->name, sizeof c->name, "%s", name ? name : "himmel-1");
@@ -131,6 +138,7 @@ static himmel_status bind_parts(hm_himmel1 *m, const char *path, himmel_error *e
     memcpy(m->name, c.name, sizeof m->name);
     memcpy(m->version, c.version, sizeof m->version);
     m->text_len = c.text_len;
+    m->shift = c.shift;
     const hm_tensor *piece;
     if ((rc = hm_st_need(m->st, "tokenizer.spiece", 1, (int64_t[]){-1}, &piece, err)) ||
         (rc = hm_tok_parse(&m->tok, piece->data, (size_t)hm_numel(piece), path, err)))

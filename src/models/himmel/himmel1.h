@@ -19,6 +19,7 @@ typedef struct {
     char sha256[65];   /* of the whole file */
     char name[32], version[32];
     int text_len;      /* tokens per prompt, padded */
+    float shift;       /* SD3 time shift of the sampling schedule */
     hm_tokenizer *tok;
     hm_t5 t5;
     hm_dit dit;
@@ -43,6 +44,7 @@ typedef struct {
     hm_t5_config t5;
     hm_refiner_config refiner;
     int text_len;
+    float shift;
     char name[32], version[32];
 } hm_himmel1_config;
 hm_himmel1_config hm_himmel1_config_default(void);

@@ -121,16 +121,18 @@ static hm_tensor *conv3(hm_graph *g, hm_tensor *x, const conv *c, bool relu)
     return hm_conv(g, x, c->w, c->b, &(hm_conv_opts){.stride = {1, 1, 1}, .pad = {1, 1, 1}, .relu = relu});
 }
 
+/* No rectifier on the way from input to output, only in the branches: the correction is small and without mean, and a plain
+ * chain of rectified convolutions learns to be silent (all rectifiers dead within 100 steps) before it learns anything else. */
 hm_tensor *hm_refiner_correction(hm_graph *g, const hm_refiner *r, hm_tensor *x)
 {
-    hm_tensor *h = conv3(g, hm_pixel_unshuffle(g, hm_cast(g, x, hm_act(g)), 2), &r->in, true);
+    hm_tensor *h = conv3(g, hm_pixel_unshuffle(g, hm_cast(g, x, hm_act(g)), 2), &r->in, false);
     for (int i = 0; i < r->cfg.n_blocks; i++) { /* h += conv2(relu(conv1(h))) */
         hm_tensor *a = conv3(g, h, &r->blocks[2 * i], true);
         h = hm_add_t(g, h, conv3(g, a, &r->blocks[2 * i + 1], false));
     }
-    const hm_conv_opts one = {.stride = {1, 1, 1}, .relu = true};
+    const hm_conv_opts one = {.stride = {1, 1, 1}};
     h = hm_pixel_shuffle(g, hm_conv(g, h, r->up.w, r->up.b, &one), 4);
-    for (int i = 0; i < r->cfg.n_convs2; i++) h = conv3(g, h, &r->convs2[i], true);
+    for (int i = 0; i < r->cfg.n_convs2; i++) h = hm_add_t(g, h, conv3(g, hm_relu(g, h), &r->convs2[i], false));
     return conv3(g, h, &r->out, false);
 }
 
