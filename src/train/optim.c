@@ -111,7 +111,7 @@ static void muon(const hm_optim *o, hm_param *p, double factor, double gs, float
 {
     const int64_t O = p->work.dim[0], I = p->work.dim[1], r = HM_MIN(O, I), c = HM_MAX(O, I);
     float *u = scratch;
-    uint16_t *x = (uint16_t *)(u + p->n), *y = x + p->n, *a = y + p->n, *b = a + r * r;
+    uint16_t *x = (void *)(u + p->n), *y = x + p->n, *a = y + p->n, *b = a + r * r;
     momentum_update(p->m, p->grad.data, u, p->n, (float)o->momentum, (float)gs);
     const float inv = (float)(1.0 / (sqrt(sum_squares(u, p->n)) + 1e-12));
     for (size_t i = 0; i < p->n; i++) u[i] *= inv;
