@@ -134,7 +134,7 @@ static hm_tensor *position_bias(hm_graph *g, const hm_t5_config *cfg, hm_tensor 
         for (int64_t d = 1 - N; d < N; d++) { /* one bucket per diagonal */
             const int32_t row = hm_t5_bucket(cfg, d) * (int32_t)K;
             for (int64_t k = 0; k < K; k++)
-                for (int64_t q = HM_MAX(0, -d); q < HM_MIN(N, N - d); q++)
+                for (int64_t q = HM_MAX(0, -d); q < (d > 0 ? N - d : N); q++)
                     at[(k * N + q) * N + q + d] = row + (int32_t)k;
         }
     }
