@@ -109,7 +109,7 @@ HM_CLONES static void muon_apply(float *restrict w, const uint16_t *restrict x, 
 /* scratch: room for 4 matrices of p's size in bf16 and one in f32. */
 static void muon(const hm_optim *o, hm_param *p, double factor, double gs, float *scratch)
 {
-    const int64_t O = p->work.dim[0], I = p->work.dim[1], r = HM_MIN(O, I), c = HM_MAX(O, I);
+    const int64_t O = p->work.dim[0], I = (int64_t)p->n / O, r = HM_MIN(O, I), c = HM_MAX(O, I);
     float *u = scratch;
     uint16_t *x = (void *)(u + p->n), *y = x + p->n, *a = y + p->n, *b = a + r * r;
     momentum_update(p->m, p->grad.data, u, p->n, (float)o->momentum, (float)gs);

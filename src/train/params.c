@@ -82,7 +82,8 @@ static hm_opt_kind kind_of(const char *name, int nd)
 {
     const bool block = has(name, "transformer_blocks.") || has(name, "encoder.block.");
     const bool matrix = nd == 2 && ends(name, ".weight") && !has(name, "relative_attention_bias");
-    return block && matrix ? HM_OPT_MUON : HM_OPT_ADAMW;
+    const bool conv = nd == 4 && (has(name, "refiner.blocks.") || has(name, "refiner.convs2.")); /* [O, everything else] */
+    return (block && matrix) || conv ? HM_OPT_MUON : HM_OPT_ADAMW;
 }
 
 static hm_param *param_new(const char *name, int nd, const int64_t *dim, hm_dtype dtype)

@@ -22,7 +22,7 @@ enum { N_VAL = 24, REPORT = 25 };
 typedef struct {
     const char *model, *out, *state, *log;
     int64_t steps, batch, crop, records, seed, val_every, save_every, warmup, threads, width, blocks, width2, convs2;
-    double minutes, lr, ema, reuse, noise, known, sharp, l1, decay;
+    double minutes, lr, lr_muon, ema, reuse, noise, known, sharp, l1, decay;
     bool f32, fresh;
 } refine_opts;
 
@@ -48,7 +48,7 @@ static himmel_status parse(refine_run *r, himmel_error *err)
 {
     refine_opts *o = &r->o;
     *o = (refine_opts){.steps = 1000000, .batch = 4, .crop = 64, .records = 128, .seed = 1, .val_every = 500, .save_every = 500,
-                       .warmup = 100, .width = 96, .blocks = 3, .width2 = 32, .convs2 = 2, .lr = 2e-3, .ema = 0.998, .reuse = 4,
+                       .warmup = 100, .width = 96, .blocks = 3, .width2 = 32, .convs2 = 2, .lr = 5e-4, .lr_muon = 5e-3, .ema = 0.998, .reuse = 4,
                        .noise = 0.3, .known = 0.25, .sharp = 0, .l1 = 0.1, .decay = 0.4};
     const hm_option_spec spec[] = {
         {"model", HM_O_STR, &o->model, 0, 0}, {"out", HM_O_STR, &o->out, 0, 0}, {"state", HM_O_STR, &o->state, 0, 0},
@@ -57,7 +57,7 @@ static himmel_status parse(refine_run *r, himmel_error *err)
         {"seed", HM_O_INT, &o->seed, 0, 1e15}, {"val-every", HM_O_INT, &o->val_every, 1, 1e9},
         {"save-every", HM_O_INT, &o->save_every, 1, 1e9}, {"warmup", HM_O_INT, &o->warmup, 1, 1e9},
         {"threads", HM_O_INT, &o->threads, 1, 1024}, {"width", HM_O_INT, &o->width, 8, 512}, {"blocks", HM_O_INT, &o->blocks, 1, 64},
-        {"width2", HM_O_INT, &o->width2, 8, 512}, {"convs2", HM_O_INT, &o->convs2, 1, 16}, {"lr", HM_O_REAL, &o->lr, 0, 1},
+        {"width2", HM_O_INT, &o->width2, 8, 512}, {"convs2", HM_O_INT, &o->convs2, 1, 16}, {"lr-muon", HM_O_REAL, &o->lr_muon, 0, 1}, {"lr", HM_O_REAL, &o->lr, 0, 1},
         {"ema", HM_O_REAL, &o->ema, 0, 1}, {"reuse", HM_O_REAL, &o->reuse, 0.1, 1000}, {"noise", HM_O_REAL, &o->noise, 0, 10},
         {"known", HM_O_REAL, &o->known, 0, 1}, {"sharp", HM_O_REAL, &o->sharp, 0, 100}, {"l1", HM_O_REAL, &o->l1, 0, 100},
         {"decay", HM_O_REAL, &o->decay, 0, 1}, {"f32", HM_O_FLAG, &o->f32, 0, 0}, {"fresh", HM_O_FLAG, &o->fresh, 0, 0}};
@@ -316,6 +316,8 @@ static himmel_status prepare(refine_run *r, himmel_error *err)
     r->so = (hm_sample_opts){.noise = r->o.noise, .known = r->o.known, .sharp = (float)r->o.sharp};
     r->opt = hm_optim_default();
     r->opt.lr_adamw = r->o.lr;
+    r->opt.lr_muon = r->o.lr_muon;
+    r->opt.clip = 0.05; /* twice what is usual: only spikes */
     r->opt.beta2 = 0.99;
     r->opt.ema = r->o.ema;
     r->opt.warmup = r->o.warmup;
