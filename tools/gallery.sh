@@ -1,0 +1,16 @@
+#!/bin/sh
+# The gallery: 24 uncurated films, prompts of docs/gallery/prompts.txt, seeds 1-24, 3 s at 512x288, as one sheet of their first,
+# middle and last pictures: docs/gallery/sheet.jpg.
+set -eu
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+i=0
+while read -r prompt; do
+    i=$((i + 1))
+    n=$(printf %02d $i)
+    build/himmel "$prompt" -o "$dir/$n.mp4" --seed $i --seconds 3 --size 512x288 --quiet </dev/null
+    ffmpeg -loglevel error -y -i "$dir/$n.mp4" -vf "select='eq(n,0)+eq(n,35)+eq(n,71)',scale=256:-1,tile=3x1:margin=1" \
+        -frames:v 1 "$dir/$n.png"
+done <docs/gallery/prompts.txt
+ffmpeg -loglevel error -y -pattern_type glob -i "$dir/*.png" -vf "tile=2x12" -frames:v 1 -q:v 4 docs/gallery/sheet.jpg
+echo "wrote docs/gallery/sheet.jpg"
