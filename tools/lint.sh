@@ -6,6 +6,6 @@ sh tools/check_sizes.sh
 sh tools/check_symbols.sh
 if command -v cppcheck >/dev/null 2>&1; then
     cppcheck --quiet --std=c11 --enable=warning,portability --inline-suppr --error-exitcode=1 -j2 \
-        --suppress=missingIncludeSystem --suppress=legacyUninitvar -Iinclude -Isrc -D_GNU_SOURCE -DHIMMEL_VERSION='""' src
+        --suppress=missingIncludeSystem --suppress=legacyUninitvar -Iinclude -Isrc -D_GNU_SOURCE -DHIMMEL_VERSION='""' '-DAV_STRINGIFY(s)=#s' src
 fi
 echo "lint: ok"
