@@ -1,8 +1,9 @@
 /* basis.c - the codec's fixed numbers from footage.   SPDX-License-Identifier: MIT
- *   windows and pictures -> DCT boxes -> n_dct strongest positions -> covariance (even fx and odd fx apart: with every block goes
- *   its mirror, so the two never correlate) -> K components, half-whitened -> decoders by least squares over a block's 3x3
- * Mirrors cost nothing: they enter the sums by symmetry (sign of odd fx, parity of components, left and right neighbour swapped).
- * Memory: (n_clips n_dct + n_stills n_still) blocks floats, 0.6 GB at the defaults. */
+ *   windows and pictures -> DCT boxes -> n_dct strongest positions
+ *     -> covariance, even fx and odd fx apart: with every block goes its mirror, so the two never correlate
+ *     -> K components, half-whitened -> decoders by least squares over a block's 3x3
+ * Mirrors cost nothing: they enter the sums by symmetry (sign of odd fx, parity of components, left and right
+ * neighbour swapped). Memory: (n_clips n_dct + n_stills n_still) blocks floats, 0.6 GB at the defaults. */
 #include "train/basis.h"
 
 #include <inttypes.h>
@@ -22,7 +23,7 @@ typedef struct {
     int blocks, n, n_still, K, parity_n[2];
     hm_dct dct;
     int32_t *index, *still;      /* [n], [n_still]: as in hm_codec */
-    float *clip, *pic;           /* [n_clips][blocks][n], [n_stills][blocks][n_still], minus mean after center() */
+    float *clip, *pic; /* [n_clips][blocks][n], [n_stills][blocks][n_still], minus mean after center() */
     float *scout;                /* [scouts][blocks][box] */
     float *mean, *basis, *scale, *std, *parity;
     float *dec, *still_dec;      /* [9K][n], [9K][n_still] */
@@ -31,11 +32,22 @@ typedef struct {
 
 hm_basis_opts hm_basis_opts_default(void)
 {
-    return (hm_basis_opts){.K = 128, .n_dct = 2048, .n_clips = 400, .n_stills = 1200, .n_test = 24, .gw = 16, .gh = 9, .seed = 1000000,
-                           .still_share = 0.35, .ridge = 0.01};
+    return (hm_basis_opts){.K = 128,
+                           .n_dct = 2048,
+                           .n_clips = 400,
+                           .n_stills = 1200,
+                           .n_test = 24,
+                           .gw = 16,
+                           .gh = 9,
+                           .seed = 1000000,
+                           .still_share = 0.35,
+                           .ridge = 0.01};
 }
 
-static himmel_status out_of_memory(himmel_error *err) { return hm_fail(err, HIMMEL_ENOMEM, "train basis: out of memory"); }
+static himmel_status out_of_memory(himmel_error *err)
+{
+    return hm_fail(err, HIMMEL_ENOMEM, "train basis: out of memory");
+}
 
 static void *need(size_t n, size_t size) { return n ? calloc(n, size) : NULL; }
 
@@ -88,7 +100,8 @@ static himmel_status render_item(const batch *t, int item, himmel_error *err)
     float *px = malloc(frame * frames * sizeof *px), *box = malloc(sizeof(float) * HM_DCT_BOX);
     /* pictures come from scenes of their own; films last 10 s */
     const uint64_t seed = b->o->seed + (uint64_t)item + (t->still ? (uint64_t)1 << 32 : 0);
-    himmel_status rc = px && box ? hm_basis_footage(b->o, seed, (double)(item % 35) * 0.25, frames, px, err) : out_of_memory(err);
+    himmel_status rc = px && box ? hm_basis_footage(b->o, seed, (double)(item % 35) * 0.25, frames, px, err)
+                                 : out_of_memory(err);
     for (int k = 0; !rc && k < b->blocks; k++) {
         const float *p = px + (size_t)(k / b->o->gw) * HM_BLOCK * row + (size_t)(k % b->o->gw) * 3 * HM_BLOCK;
         if (t->still) hm_dct_still(&b->dct, p, row, box);
@@ -100,7 +113,8 @@ static himmel_status render_item(const batch *t, int item, himmel_error *err)
     return rc;
 }
 
-static himmel_status render_all(basis *b, bool still, bool scout, int from, int count, const char *phase, himmel_error *err)
+static himmel_status render_all(basis *b, bool still, bool scout, int from, int count, const char *phase,
+                                himmel_error *err)
 {
     enum { AT_ONCE = 16 };
     for (int first = from; first < count; first += AT_ONCE) {
@@ -119,7 +133,8 @@ static himmel_status render_all(basis *b, bool still, bool scout, int from, int 
             }
         }
         if (rc) return rc;
-        if (b->job && hm_job_step(b->job, phase, first + t.count, count, -1, "")) return hm_fail(err, HIMMEL_ECANCELLED, "stopped");
+        if (b->job && hm_job_step(b->job, phase, first + t.count, count, -1, ""))
+            return hm_fail(err, HIMMEL_ECANCELLED, "stopped");
     }
     return HIMMEL_OK;
 }
@@ -138,7 +153,8 @@ static int by_place(const void *a, const void *b)
     return (p > q) - (p < q);
 }
 
-/* The n_dct positions of largest variance among the scouts; in a picture only ft = 0 exists, which the scouts show as well. */
+/* The n_dct positions of largest variance among the scouts; in a picture only ft = 0 exists, which the scouts
+ * show as well. */
 static himmel_status choose(basis *b, int scouts, himmel_error *err)
 {
     ranked *r = malloc(sizeof *r * HM_DCT_BOX);
@@ -184,7 +200,8 @@ static void center(basis *b)
     for (size_t r = 0; r < rc; r++)
         for (int i = 0; i < b->n; i++) m[i] += (1 - still_share(b)) * b->clip[r * b->n + i] / (double)rc;
     for (size_t r = 0; r < rs; r++)
-        for (int i = 0; i < b->n_still; i++) m[b->still[i]] += still_share(b) * b->pic[r * b->n_still + i] / (double)rs;
+        for (int i = 0; i < b->n_still; i++)
+            m[b->still[i]] += still_share(b) * b->pic[r * b->n_still + i] / (double)rs;
     for (int i = 0; i < b->n; i++) b->mean[i] = b->index[i] % 2 ? 0.0f : (float)m[i];
     free(m);
     for (size_t r = 0; r < rc; r++)
@@ -202,8 +219,8 @@ static void pack(float *to, const float *from, size_t rows, int n, const int32_t
 }
 
 /* cov [m][m] += weight * mean of x x^T over rows, x = the columns cols of from. */
-static himmel_status add_cov(float *cov, const float *from, size_t rows, int n, const int32_t *cols, int m, double weight,
-                             himmel_error *err)
+static himmel_status add_cov(float *cov, const float *from, size_t rows, int n, const int32_t *cols, int m,
+                             double weight, himmel_error *err)
 {
     const size_t chunk = 4096;
     float *x = malloc(chunk * m * sizeof *x);
@@ -211,14 +228,16 @@ static himmel_status add_cov(float *cov, const float *from, size_t rows, int n, 
     for (size_t r = 0; r < rows; r += chunk) {
         const size_t now = HM_MIN(chunk, rows - r);
         pack(x, from + r * n, now, n, cols, m);
-        hm_gemm(true, false, m, m, (int64_t)now, (float)(weight / (double)rows), HM_F32, x, x, 1.0f, HM_F32, cov);
+        hm_gemm(true, false, m, m, (int64_t)now, (float)(weight / (double)rows), HM_F32, x, x, 1.0f, HM_F32,
+                cov);
     }
     free(x);
     return HIMMEL_OK;
 }
 
 /* Eigenvectors of the values with fx of one parity. cols [m] lists them; d, v as hm_eigen. */
-static himmel_status solve_parity(const basis *b, int parity, int32_t *cols, double *d, double *v, himmel_error *err)
+static himmel_status solve_parity(const basis *b, int parity, int32_t *cols, double *d, double *v,
+                                  himmel_error *err)
 {
     const int m = b->parity_n[parity];
     int32_t *spos = need((size_t)b->n_still, sizeof *spos), *ccol = need((size_t)m, sizeof *ccol);
@@ -230,7 +249,8 @@ static himmel_status solve_parity(const basis *b, int parity, int32_t *cols, dou
         for (int i = 0; i < b->n; i++)
             if (b->index[i] % 2 == parity) cols[k++] = i;
         rc = add_cov(cov, b->clip, (size_t)b->o->n_clips * b->blocks, b->n, cols, m, 1 - still_share(b), err);
-        for (int i = 0; i < b->n_still; i++) /* pictures' columns of this parity, and where they stand among cols */
+        for (int i = 0; i < b->n_still;
+             i++) /* pictures' columns of this parity, and where they stand among cols */
             if (b->index[b->still[i]] % 2 == parity) {
                 int at = 0;
                 while (cols[at] != b->still[i]) at++;
@@ -240,13 +260,15 @@ static himmel_status solve_parity(const basis *b, int parity, int32_t *cols, dou
         sub = need((size_t)ms * ms + 1, sizeof *sub);
         if (!rc && !sub) rc = out_of_memory(err);
         if (!rc && b->o->n_stills && ms)
-            rc = add_cov(sub, b->pic, (size_t)b->o->n_stills * b->blocks, b->n_still, spos, ms, still_share(b), err);
+            rc = add_cov(sub, b->pic, (size_t)b->o->n_stills * b->blocks, b->n_still, spos, ms,
+                         still_share(b), err);
         for (int i = 0; !rc && i < ms; i++)
             for (int j = 0; j < ms; j++) cov[(size_t)ccol[i] * m + ccol[j]] += sub[(size_t)i * ms + j];
     }
     if (!rc) {
         for (size_t i = 0; i < (size_t)m * m; i++) a[i] = cov[i];
-        if (!hm_eigen(a, m, d, v)) rc = hm_fail(err, HIMMEL_EINTERNAL, "train basis: the eigenvectors did not converge");
+        if (!hm_eigen(a, m, d, v))
+            rc = hm_fail(err, HIMMEL_EINTERNAL, "train basis: the eigenvectors did not converge");
     }
     free(spos);
     free(ccol);
@@ -311,12 +333,14 @@ static himmel_status components(basis *b, himmel_error *err)
 
 /* ---- decoders ---- */
 
-/* G [D][D] += x^T x, B [D][m] += x^T y over all items; x = gathered coefficients of y's blocks. basis rows are [K][m]. */
-static himmel_status decoder_sums(const basis *b, const float *values, int items, int m, const float *project, float *G, float *B,
-                                  himmel_error *err)
+/* G [D][D] += x^T x, B [D][m] += x^T y over all items; x = gathered coefficients of y's blocks. basis rows
+ * are [K][m]. */
+static himmel_status decoder_sums(const basis *b, const float *values, int items, int m, const float *project,
+                                  float *G, float *B, himmel_error *err)
 {
     const size_t D = (size_t)HM_NEAR * b->K;
-    float *z = malloc((size_t)CHUNK * b->blocks * b->K * sizeof *z), *x = malloc((size_t)CHUNK * b->blocks * D * sizeof *x);
+    float *z = malloc((size_t)CHUNK * b->blocks * b->K * sizeof *z),
+          *x = malloc((size_t)CHUNK * b->blocks * D * sizeof *x);
     const himmel_status rc = z && x ? HIMMEL_OK : out_of_memory(err);
     for (int i = 0; !rc && i < items; i += CHUNK) {
         const int now = HM_MIN(CHUNK, items - i);
@@ -324,7 +348,8 @@ static himmel_status decoder_sums(const basis *b, const float *values, int items
         const float *y = values + (size_t)i * b->blocks * m;
         hm_gemm(false, true, rows, b->K, m, 1.0f, HM_F32, y, project, 0.0f, HM_F32, z);
         for (int j = 0; j < now; j++)
-            hm_codec_gather(x + (size_t)j * b->blocks * D, z + (size_t)j * b->blocks * b->K, b->o->gh, b->o->gw, b->K);
+            hm_codec_gather(x + (size_t)j * b->blocks * D, z + (size_t)j * b->blocks * b->K, b->o->gh,
+                            b->o->gw, b->K);
         const float w = 1.0f / (float)((size_t)items * b->blocks);
         hm_gemm(true, false, (int64_t)D, (int64_t)D, rows, w, HM_F32, x, x, 1.0f, HM_F32, G);
         hm_gemm(true, false, (int64_t)D, m, rows, w, HM_F32, x, y, 1.0f, HM_F32, B);
@@ -334,8 +359,10 @@ static himmel_status decoder_sums(const basis *b, const float *values, int items
     return rc;
 }
 
-/* out [D][m] = (G + ridge)^-1 B, both averaged with their mirrors. odd[j]: value j changes sign in the mirror. */
-static himmel_status decoder_solve(const basis *b, const float *G, const float *B, int m, const bool *odd, float *out, himmel_error *err)
+/* out [D][m] = (G + ridge)^-1 B, both averaged with their mirrors. odd[j]: value j changes sign in the
+ * mirror. */
+static himmel_status decoder_solve(const basis *b, const float *G, const float *B, int m, const bool *odd,
+                                   float *out, himmel_error *err)
 {
     const int K = b->K, D = HM_NEAR * K;
     double *g = malloc((size_t)D * D * sizeof *g), *r = malloc((size_t)D * m * sizeof *r);
@@ -346,13 +373,16 @@ static himmel_status decoder_solve(const basis *b, const float *G, const float *
             const float si = b->parity[i % K];
             for (int j = 0; j < D; j++) {
                 const int nj = j / K, fj = (nj / 3 * 3 + 2 - nj % 3) * K + j % K;
-                g[(size_t)i * D + j] = 0.5 * (G[(size_t)i * D + j] + (double)(si * b->parity[j % K]) * G[(size_t)fi * D + fj]);
+                g[(size_t)i * D + j] =
+                    0.5 * (G[(size_t)i * D + j] + (double)(si * b->parity[j % K]) * G[(size_t)fi * D + fj]);
             }
             for (int j = 0; j < m; j++)
-                r[(size_t)i * m + j] = 0.5 * (B[(size_t)i * m + j] + (double)(odd[j] ? -si : si) * B[(size_t)fi * m + j]);
+                r[(size_t)i * m + j] =
+                    0.5 * (B[(size_t)i * m + j] + (double)(odd[j] ? -si : si) * B[(size_t)fi * m + j]);
             g[(size_t)i * D + i] += HM_MAX(b->o->ridge, 1e-6);
         }
-        if (!hm_solve_spd(g, D, r, m)) rc = hm_fail(err, HIMMEL_EINTERNAL, "train basis: the decoder's normal equations are singular");
+        if (!hm_solve_spd(g, D, r, m))
+            rc = hm_fail(err, HIMMEL_EINTERNAL, "train basis: the decoder's normal equations are singular");
     }
     for (size_t i = 0; !rc && i < (size_t)D * m; i++) out[i] = (float)r[i];
     free(g);
@@ -371,9 +401,11 @@ static himmel_status decoder(const basis *b, bool still, float *out, himmel_erro
         for (int i = 0; i < m; i++) {
             const int at = still ? b->still[i] : i;
             odd[i] = b->index[at] % 2;
-            for (int k = 0; k < b->K; k++) project[(size_t)k * m + i] = b->basis[(size_t)k * b->n + at] * b->scale[k];
+            for (int k = 0; k < b->K; k++)
+                project[(size_t)k * m + i] = b->basis[(size_t)k * b->n + at] * b->scale[k];
         }
-        rc = decoder_sums(b, still ? b->pic : b->clip, still ? b->o->n_stills : b->o->n_clips, m, project, G, B, err);
+        rc = decoder_sums(b, still ? b->pic : b->clip, still ? b->o->n_stills : b->o->n_clips, m, project, G,
+                          B, err);
     }
     if (!rc) rc = decoder_solve(b, G, B, m, odd, out, err);
     free(project);
@@ -387,9 +419,12 @@ static himmel_status decoder(const basis *b, bool still, float *out, himmel_erro
 
 static himmel_status check_opts(const hm_basis_opts *o, himmel_error *err)
 {
-    if (o->K < 1 || o->K > o->n_dct || o->n_dct > HM_DCT_BOX || o->n_clips < 1 || o->n_stills < 1 || o->gw < 1 || o->gh < 1)
-        return hm_fail(err, HIMMEL_EINVAL, "train basis: %d components of %d values from %d clips and %d pictures is not possible",
-                       o->K, o->n_dct, o->n_clips, o->n_stills);
+    if (o->K < 1 || o->K > o->n_dct || o->n_dct > HM_DCT_BOX || o->n_clips < 1 || o->n_stills < 1 ||
+        o->gw < 1 || o->gh < 1)
+        return hm_fail(
+            err, HIMMEL_EINVAL,
+            "train basis: %d components of %d values from %d clips and %d pictures is not possible", o->K,
+            o->n_dct, o->n_clips, o->n_stills);
     return HIMMEL_OK;
 }
 
@@ -412,7 +447,8 @@ static himmel_status collect(basis *b, himmel_error *err)
     b->parity = need((size_t)b->K, sizeof *b->parity);
     b->dec = need(D * b->n, sizeof *b->dec);
     b->still_dec = need(D * b->n_still, sizeof *b->still_dec);
-    if (!b->clip || !b->pic || !b->mean || !b->basis || !b->scale || !b->std || !b->parity || !b->dec || !b->still_dec)
+    if (!b->clip || !b->pic || !b->mean || !b->basis || !b->scale || !b->std || !b->parity || !b->dec ||
+        !b->still_dec)
         return out_of_memory(err);
     for (size_t r = 0; r < (size_t)scouts * b->blocks; r++) /* the scouts are the first clips */
         for (int i = 0; i < b->n; i++) b->clip[r * b->n + i] = b->scout[r * HM_DCT_BOX + b->index[i]];
@@ -433,7 +469,8 @@ static himmel_status write_codec(basis *b, const char *path, himmel_error *err)
         hm_convert(half, HM_BF16, b->dec, HM_F32, nd);
         hm_convert(half + nd, HM_BF16, b->still_dec, HM_F32, ns);
         char note[160];
-        snprintf(note, sizeof note, "%d clips and %d pictures from seed %" PRIu64, b->o->n_clips, b->o->n_stills, b->o->seed);
+        snprintf(note, sizeof note, "%d clips and %d pictures from seed %" PRIu64, b->o->n_clips,
+                 b->o->n_stills, b->o->seed);
         rc = hm_st_add_meta(w, "himmel.basis", note, err);
     }
     if (!rc) rc = hm_st_add(w, "codec.dct_index", HM_I32, 1, (int64_t[]){n}, b->index, err);
@@ -464,7 +501,8 @@ static himmel_status measure(const basis *b, const char *path, hm_basis_report *
     return rc;
 }
 
-himmel_status hm_train_basis(const hm_basis_opts *o, const char *path, const hm_job *job, hm_basis_report *rep, himmel_error *err)
+himmel_status hm_train_basis(const hm_basis_opts *o, const char *path, const hm_job *job,
+                             hm_basis_report *rep, himmel_error *err)
 {
     himmel_status rc = check_opts(o, err);
     if (rc) return rc;
@@ -472,9 +510,11 @@ himmel_status hm_train_basis(const hm_basis_opts *o, const char *path, const hm_
     hm_dct_init(&b.dct);
     rc = collect(&b, err);
     if (!rc) center(&b);
-    if (!rc && job && hm_job_step(job, "basis: components", 0, 1, -1, "")) rc = hm_fail(err, HIMMEL_ECANCELLED, "stopped");
+    if (!rc && job && hm_job_step(job, "basis: components", 0, 1, -1, ""))
+        rc = hm_fail(err, HIMMEL_ECANCELLED, "stopped");
     if (!rc) rc = components(&b, err);
-    if (!rc && job && hm_job_step(job, "basis: decoders", 0, 1, -1, "")) rc = hm_fail(err, HIMMEL_ECANCELLED, "stopped");
+    if (!rc && job && hm_job_step(job, "basis: decoders", 0, 1, -1, ""))
+        rc = hm_fail(err, HIMMEL_ECANCELLED, "stopped");
     if (!rc) rc = decoder(&b, false, b.dec, err);
     if (!rc) rc = decoder(&b, true, b.still_dec, err);
     if (!rc) rc = write_codec(&b, path, err);

@@ -1,4 +1,5 @@
-/* basis_measure.c - how well the codec gives back footage that it has never seen.   SPDX-License-Identifier: MIT */
+/* basis_measure.c - how well the codec gives back footage that it has never seen.
+ * SPDX-License-Identifier: MIT */
 #include "train/basis.h"
 
 #include <math.h>
@@ -9,9 +10,15 @@
 #include "models/himmel/codec_internal.h"
 #include "train/cache.h"
 
-enum { T = 3, FIRST = 1 - HM_LAP, N_FRAMES = HM_FPS * (T - 1) + 1, N_RENDER = HM_FPS * (T - 1) + HM_WINDOW - HM_FPS };
+enum {
+    T = 3,
+    FIRST = 1 - HM_LAP,
+    N_FRAMES = HM_FPS * (T - 1) + 1,
+    N_RENDER = HM_FPS * (T - 1) + HM_WINDOW - HM_FPS
+};
 
-himmel_status hm_basis_footage(const hm_basis_opts *o, uint64_t seed, double t0, int n, float *out, himmel_error *err)
+himmel_status hm_basis_footage(const hm_basis_opts *o, uint64_t seed, double t0, int n, float *out,
+                               himmel_error *err)
 {
     const int W = o->gw * HM_BLOCK, H = o->gh * HM_BLOCK;
     if (o->footage) return o->footage(o->user, seed, t0, n, W, H, out, err);
@@ -50,7 +57,8 @@ static void add_steps(steps *s, const float *film, int n, int W, int H)
         for (int x = 1; x < W; x++) {
             double d = 0;
             for (int y = 0; y < H; y++)
-                for (int c = 0; c < 3; c++) d += fabs((double)p[y * row + 3 * x + c] - p[y * row + 3 * x - 3 + c]);
+                for (int c = 0; c < 3; c++)
+                    d += fabs((double)p[y * row + 3 * x + c] - p[y * row + 3 * x - 3 + c]);
             count(s, 0, x % HM_BLOCK == 0, d, 3.0 * H);
         }
         for (int y = 1; y < H; y++) {
@@ -75,7 +83,10 @@ static void add_steps(steps *s, const float *film, int n, int W, int H)
     }
 }
 
-static double edge(const steps *s, int a) { return s->edge[a] / s->n_edge[a] / (s->inner[a] / s->n_inner[a] + 1e-12); }
+static double edge(const steps *s, int a)
+{
+    return s->edge[a] / s->n_edge[a] / (s->inner[a] / s->n_inner[a] + 1e-12);
+}
 
 static double squares(const float *a, const float *b, size_t n)
 {
@@ -100,17 +111,20 @@ static double lost(const hm_codec *c, const float *window, int gh, int gw)
 
 typedef struct { double clip, still, floor; steps ours, truth; } sums;
 
-static himmel_status film(const hm_basis_opts *o, const hm_codec *c, int i, float *buf, sums *s, himmel_error *err)
+static himmel_status film(const hm_basis_opts *o, const hm_codec *c, int i, float *buf, sums *s,
+                          himmel_error *err)
 {
     const int W = o->gw * HM_BLOCK, H = o->gh * HM_BLOCK;
     const size_t frame = (size_t)W * H * 3, nz = (size_t)o->gh * o->gw * c->K;
     float *truth = buf, *back = truth + frame * N_RENDER, *z = back + frame * N_FRAMES;
     const double t0 = 0.25 * (i % 30);
-    himmel_status rc = hm_basis_footage(o, o->seed + ((uint64_t)1 << 40) + (uint64_t)i, t0 + (double)FIRST / HM_FPS, N_RENDER, truth, err);
+    himmel_status rc = hm_basis_footage(o, o->seed + ((uint64_t)1 << 40) + (uint64_t)i,
+                                        t0 + (double)FIRST / HM_FPS, N_RENDER, truth, err);
     if (rc) return rc;
     float *shown = truth - FIRST * (ptrdiff_t)frame; /* frame 0 */
     rc = hm_codec_encode_still(c, shown, o->gh, o->gw, z);
-    for (int j = 1; !rc && j < T; j++) rc = hm_codec_encode(c, truth + (size_t)(j - 1) * HM_FPS * frame, o->gh, o->gw, z + j * nz);
+    for (int j = 1; !rc && j < T; j++)
+        rc = hm_codec_encode(c, truth + (size_t)(j - 1) * HM_FPS * frame, o->gh, o->gw, z + j * nz);
     if (!rc) rc = hm_codec_decode(c, z, T, o->gh, o->gw, 0, N_FRAMES, back);
     if (rc) return hm_fail(err, rc, "train basis: out of memory");
     s->clip += squares(back, shown, frame * N_FRAMES) / (double)(frame * N_FRAMES);
@@ -123,7 +137,8 @@ static himmel_status film(const hm_basis_opts *o, const hm_codec *c, int i, floa
     return HIMMEL_OK;
 }
 
-himmel_status hm_basis_measure(const hm_basis_opts *o, const struct hm_codec *c, hm_basis_report *rep, himmel_error *err)
+himmel_status hm_basis_measure(const hm_basis_opts *o, const struct hm_codec *c, hm_basis_report *rep,
+                               himmel_error *err)
 {
     const size_t frame = (size_t)o->gw * o->gh * 3 * HM_DCT_PLANE, nz = (size_t)o->gh * o->gw * c->K;
     float *buf = malloc((frame * (N_RENDER + N_FRAMES) + nz * T) * sizeof *buf);

@@ -1,6 +1,7 @@
 /* basis_solve.c - the two dense solvers that the basis needs, in double.   SPDX-License-Identifier: MIT
- * Eigenvectors: Householder reduction to tridiagonal form, then implicit QL with Wilkinson's shift (Golub & Van Loan §8.3).
- * n is about 1000: the O(n^3) parts run along rows, so that plain loops vectorise; a second or two. */
+ * Eigenvectors: Householder reduction to tridiagonal form, then implicit QL with Wilkinson's shift (Golub &
+ * Van Loan §8.3). n is about 1000: the O(n^3) parts run along rows, so that plain loops vectorise; a second
+ * or two. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,8 @@ HM_CLONES static void axpy(double *restrict y, double k, const double *restrict 
     for (int i = 0; i < n; i++) y[i] += k * x[i];
 }
 
-HM_CLONES static void axpy2(double *restrict y, double k, const double *restrict x, double l, const double *restrict z, int n)
+HM_CLONES static void axpy2(double *restrict y, double k, const double *restrict x, double l,
+                            const double *restrict z, int n)
 {
 #pragma omp simd
     for (int i = 0; i < n; i++) y[i] += k * x[i] + l * z[i];
@@ -36,8 +38,8 @@ HM_CLONES static void rotate(double *restrict a, double *restrict b, double c, d
     }
 }
 
-/* a -> diagonal d, off-diagonal e[i] between i and i+1. The reflection vector of step k stays in row k of a from column k+1
- * on, scaled to |v|^2 = 2 (zero: no reflection), so that H = 1 - v v^T. */
+/* a -> diagonal d, off-diagonal e[i] between i and i+1. The reflection vector of step k stays in row k of a
+ * from column k+1 on, scaled to |v|^2 = 2 (zero: no reflection), so that H = 1 - v v^T. */
 static void tridiagonal(double *a, int n, double *d, double *e, double *w)
 {
     for (int k = 0; k < n; k++) {

@@ -1,7 +1,9 @@
 /* refine.c - `himmel train refiner`.   SPDX-License-Identifier: MIT
- *   records (refine_data.c) -> batch of crops -> correction -> weighted MSE + 0.1 |e| against what is missing -> AdamW, EMA
- * Rendering and training take turns on all cores: every record is used `reuse` times on average, then new ones are drawn. A run is
- * its state file (parameters, moments, step); resumed, it makes the records of its ring again and goes on as it would have. */
+ *   records (refine_data.c) -> batch of crops -> correction -> squares + l1 |e| against what is missing
+ *     -> Muon and AdamW, EMA
+ * Rendering and training take turns on all cores: every record is used `reuse` times on average, then new
+ * ones are drawn. A run is its state file (parameters, moments, step); resumed, it makes the records of its
+ * ring again and goes on as it would have. */
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -21,7 +23,8 @@ enum { N_VAL = 24, REPORT = 25 };
 
 typedef struct {
     const char *model, *out, *state, *log;
-    int64_t steps, batch, crop, records, seed, val_every, save_every, warmup, threads, width, blocks, width2, convs2;
+    int64_t steps, batch, crop, records, seed, val_every, save_every, warmup, threads, width, blocks, width2,
+        convs2;
     double minutes, lr, lr_muon, ema, reuse, noise, known, sharp, l1, decay;
     bool f32, fresh;
 } refine_opts;
@@ -47,26 +50,80 @@ typedef struct {
 static himmel_status parse(refine_run *r, himmel_error *err)
 {
     refine_opts *o = &r->o;
-    *o = (refine_opts){.steps = 1000000, .batch = 4, .crop = 64, .records = 128, .seed = 1, .val_every = 500, .save_every = 500,
-                       .warmup = 100, .width = 96, .blocks = 3, .width2 = 32, .convs2 = 2, .lr = 5e-4, .lr_muon = 5e-3, .ema = 0.998, .reuse = 4,
-                       .noise = 0.3, .known = 0.25, .sharp = 0, .l1 = 0.1, .decay = 0.4};
-    const hm_option_spec spec[] = {
-        {"model", HM_O_STR, &o->model, 0, 0}, {"out", HM_O_STR, &o->out, 0, 0}, {"state", HM_O_STR, &o->state, 0, 0},
-        {"log", HM_O_STR, &o->log, 0, 0}, {"steps", HM_O_INT, &o->steps, 1, 1e9}, {"minutes", HM_O_REAL, &o->minutes, 0, 1e6},
-        {"batch", HM_O_INT, &o->batch, 1, 256}, {"crop", HM_O_INT, &o->crop, 16, 144}, {"records", HM_O_INT, &o->records, 1, 1e5},
-        {"seed", HM_O_INT, &o->seed, 0, 1e15}, {"val-every", HM_O_INT, &o->val_every, 1, 1e9},
-        {"save-every", HM_O_INT, &o->save_every, 1, 1e9}, {"warmup", HM_O_INT, &o->warmup, 1, 1e9},
-        {"threads", HM_O_INT, &o->threads, 1, 1024}, {"width", HM_O_INT, &o->width, 8, 512}, {"blocks", HM_O_INT, &o->blocks, 1, 64},
-        {"width2", HM_O_INT, &o->width2, 8, 512}, {"convs2", HM_O_INT, &o->convs2, 1, 16}, {"lr-muon", HM_O_REAL, &o->lr_muon, 0, 1}, {"lr", HM_O_REAL, &o->lr, 0, 1},
-        {"ema", HM_O_REAL, &o->ema, 0, 1}, {"reuse", HM_O_REAL, &o->reuse, 0.1, 1000}, {"noise", HM_O_REAL, &o->noise, 0, 10},
-        {"known", HM_O_REAL, &o->known, 0, 1}, {"sharp", HM_O_REAL, &o->sharp, 0, 100}, {"l1", HM_O_REAL, &o->l1, 0, 100},
-        {"decay", HM_O_REAL, &o->decay, 0, 1}, {"f32", HM_O_FLAG, &o->f32, 0, 0}, {"fresh", HM_O_FLAG, &o->fresh, 0, 0}};
-    himmel_status rc = hm_options_parse("train refiner", spec, HM_COUNT(spec), r->job->opts, r->job->n_opts, err);
+    *o = (refine_opts){.steps = 1000000,
+                       .batch = 4,
+                       .crop = 64,
+                       .records = 128,
+                       .seed = 1,
+                       .val_every = 500,
+                       .save_every = 500,
+                       .warmup = 100,
+                       .width = 96,
+                       .blocks = 3,
+                       .width2 = 32,
+                       .convs2 = 2,
+                       .lr = 1e-3,
+                       .lr_muon = 0.01,
+                       .ema = 0.998,
+                       .reuse = 4,
+                       .noise = 0.3,
+                       .known = 0.25,
+                       .sharp = 0,
+                       .l1 = 0.01,
+                       .decay = 0.4};
+    const hm_option_spec spec[] = {{"model", HM_O_STR, &o->model, 0, 0},
+                                   {"out", HM_O_STR, &o->out, 0, 0},
+                                   {"state", HM_O_STR, &o->state, 0, 0},
+                                   {"log", HM_O_STR, &o->log, 0, 0},
+                                   {"steps", HM_O_INT, &o->steps, 1, 1e9},
+                                   {"minutes", HM_O_REAL, &o->minutes, 0, 1e6},
+                                   {"batch", HM_O_INT, &o->batch, 1, 256},
+                                   {"crop", HM_O_INT, &o->crop, 16, 144},
+                                   {"records", HM_O_INT, &o->records, 1, 1e5},
+                                   {"seed", HM_O_INT, &o->seed, 0, 1e15},
+                                   {"val-every", HM_O_INT, &o->val_every, 1, 1e9},
+                                   {"save-every", HM_O_INT, &o->save_every, 1, 1e9},
+                                   {"warmup", HM_O_INT, &o->warmup, 1, 1e9},
+                                   {"threads", HM_O_INT, &o->threads, 1, 1024},
+                                   {"width", HM_O_INT, &o->width, 8, 512},
+                                   {"blocks", HM_O_INT, &o->blocks, 1, 64},
+                                   {"width2", HM_O_INT, &o->width2, 8, 512},
+                                   {"convs2", HM_O_INT, &o->convs2, 1, 16},
+                                   {"lr", HM_O_REAL, &o->lr, 0, 1},
+                                   {"lr-muon", HM_O_REAL, &o->lr_muon, 0, 1},
+                                   {"ema", HM_O_REAL, &o->ema, 0, 1},
+                                   {"reuse", HM_O_REAL, &o->reuse, 0.1, 1000},
+                                   {"noise", HM_O_REAL, &o->noise, 0, 10},
+                                   {"known", HM_O_REAL, &o->known, 0, 1},
+                                   {"sharp", HM_O_REAL, &o->sharp, 0, 100},
+                                   {"l1", HM_O_REAL, &o->l1, 0, 100},
+                                   {"decay", HM_O_REAL, &o->decay, 0, 1},
+                                   {"f32", HM_O_FLAG, &o->f32, 0, 0},
+                                   {"fresh", HM_O_FLAG, &o->fresh, 0, 0}};
+    himmel_status rc =
+        hm_options_parse("train refiner", spec, HM_COUNT(spec), r->job->opts, r->job->n_opts, err);
     if (rc) return rc;
     if (!o->model || !o->out || !o->state)
-        return hm_fail(err, HIMMEL_EINVAL, "train refiner: --model FILE (for its codec), --out FILE and --state FILE are needed");
+        return hm_fail(err, HIMMEL_EINVAL,
+                       "train refiner: --model FILE (for its codec), --out FILE and --state FILE are needed");
     if (o->crop % 2) return hm_fail(err, HIMMEL_EINVAL, "train refiner: --crop %d is not even", (int)o->crop);
     return HIMMEL_OK;
+}
+
+/* Muon for every convolution but the last, whose step is a tenth: a correction is a few hundredths, and at
+ * the others' step its weights jump past that size at once. Measured after 300 steps of 4 crops of 48x48:
+ * AdamW +0.3 dB, this +2.7 dB (the same 24 records throughout); branches that start at a fifth keep the first
+ * steps calm. */
+static void set_rates(hm_params *ps, bool fresh)
+{
+    for (size_t i = 0; i < ps->n; i++) {
+        hm_param *p = ps->p[i];
+        if (strstr(p->name, "proj_out")) p->lr_scale = 0.1f;
+        else if (p->work.nd == 4) p->kind = HM_OPT_MUON;
+        if (fresh && p->work.nd == 4 && (strstr(p->name, ".conv2.") || strstr(p->name, ".convs2.")))
+            for (size_t k = 0; k < p->n; k++) p->ema[k] = p->master[k] *= 0.2f;
+    }
+    hm_params_sync(ps);
 }
 
 /* The codec and, if it has one and it is wanted, the refiner of --model; else a new refiner. */
@@ -80,10 +137,13 @@ static himmel_status open_model(refine_run *r, himmel_error *err)
     if (json && (rc = hm_himmel1_config_parse(&r->cfg, json, r->o.model, err))) return rc;
     const bool old = !r->o.fresh && hm_st_find(r->model, "refiner.proj_out.weight");
     if (!old)
-        r->cfg.refiner = (hm_refiner_config){(int)r->o.width, (int)r->o.blocks, (int)r->o.width2, (int)r->o.convs2};
+        r->cfg.refiner =
+            (hm_refiner_config){(int)r->o.width, (int)r->o.blocks, (int)r->o.width2, (int)r->o.convs2};
     hm_params_init(&r->ps, r->o.f32 ? HM_F32 : HM_BF16, (uint64_t)r->o.seed, old ? r->model : NULL);
     rc = hm_refiner_init(&r->net, &r->cfg.refiner, err);
-    return rc ? rc : hm_refiner_params(r->net, "refiner.", hm_params_bind, &r->ps, err);
+    if (!rc) rc = hm_refiner_params(r->net, "refiner.", hm_params_bind, &r->ps, err);
+    if (!rc) set_rates(&r->ps, !old);
+    return rc;
 }
 
 static himmel_status load_state(refine_run *r, himmel_error *err)
@@ -97,7 +157,8 @@ static himmel_status load_state(refine_run *r, himmel_error *err)
     const char *at = hm_st_meta(st, "progress");
     long long step = 0;
     if (!rc && (!at || sscanf(at, "%lld %lf", &step, &r->seconds) != 2))
-        rc = hm_fail(err, HIMMEL_EFORMAT, "%s: not the state of a training run (no progress in its header)", r->o.state);
+        rc = hm_fail(err, HIMMEL_EFORMAT, "%s: not the state of a training run (no progress in its header)",
+                     r->o.state);
     r->step = step;
     hm_st_close(st);
     return rc;
@@ -126,8 +187,10 @@ static himmel_status save_model(refine_run *r, himmel_error *err)
     if (!rc) rc = hm_model_copy(w, r->model, mine, meta, err);
     if (!rc) rc = hm_params_export(&r->ps, w, r->ps.dtype, err);
     if (!rc) rc = hm_st_add_meta(w, "config", config, err);
-    snprintf(note, sizeof note, "{\"steps\":%lld,\"samples\":%lld,\"seconds\":%.0f,\"seed\":%lld,\"renderer\":\"%s\"}", (long long)r->step,
-             (long long)(r->step * r->o.batch), r->seconds, (long long)r->o.seed, HM_SCENE_VERSION);
+    snprintf(note, sizeof note,
+             "{\"steps\":%lld,\"samples\":%lld,\"seconds\":%.0f,\"seed\":%lld,\"renderer\":\"%s\"}",
+             (long long)r->step, (long long)(r->step * r->o.batch), r->seconds, (long long)r->o.seed,
+             HM_SCENE_VERSION);
     if (!rc) rc = hm_st_add_meta(w, "himmel.refiner_training", note, err);
     if (!rc) rc = hm_st_write(w, r->o.out, err);
     hm_st_writer_free(w);
@@ -148,16 +211,18 @@ static void say(refine_run *r, const char *fmt, ...)
 }
 
 /* n samples, number first on, of pool into the batch buffers. */
-static himmel_status fill_batch(refine_run *r, const hm_pool *pool, const hm_sample_opts *so, uint64_t seed, uint64_t first, int64_t n,
-                                himmel_error *err)
+static himmel_status fill_batch(refine_run *r, const hm_pool *pool, const hm_sample_opts *so, uint64_t seed,
+                                uint64_t first, int64_t n, himmel_error *err)
 {
-    const size_t C = (size_t)r->o.crop, nx = C * C * HM_REFINER_IN, nr = 4 * C * C * HM_REFINER_OUT, nw = 4 * C * C;
+    const size_t C = (size_t)r->o.crop, nx = C * C * HM_REFINER_IN, nr = 4 * C * C * HM_REFINER_OUT,
+                 nw = 4 * C * C;
     himmel_status rc = HIMMEL_OK;
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n; i++) {
         himmel_error mine = {0};
-        const himmel_status one = hm_pool_sample(pool, so, seed, first + (uint64_t)i, r->x + (size_t)i * nx, r->residual + (size_t)i * nr,
-                                                 r->weight + (size_t)i * nw, &mine);
+        const himmel_status one =
+            hm_pool_sample(pool, so, seed, first + (uint64_t)i, r->x + (size_t)i * nx,
+                           r->residual + (size_t)i * nr, r->weight + (size_t)i * nw, &mine);
         if (one) {
 #pragma omp critical(hm_refine_error)
             {
@@ -214,9 +279,11 @@ static void report(refine_run *r, meter *m, char *note, size_t cap)
 {
     const double dt = hm_now() - m->t0, work = dt - m->render_s - m->fill_s, rate = (double)m->flops / work;
     snprintf(note, cap,
-             "step %lld loss %.6f grad %.4f samples/s %.1f, render %.0f %%, batches %.0f %%, network %.0f GFLOPS (%.0f %% of peak) %.0f s",
-             (long long)r->step, m->loss / (double)m->n, m->norm / (double)m->n, (double)(m->n * r->o.batch) / dt,
-             100 * m->render_s / dt, 100 * m->fill_s / dt, rate * 1e-9, 100 * rate / r->peak, r->seconds);
+             "step %lld loss %.6f grad %.4f samples/s %.1f, render %.0f %%, batches %.0f %%, network %.0f "
+             "GFLOPS (%.0f %% of peak) %.0f s",
+             (long long)r->step, m->loss / (double)m->n, m->norm / (double)m->n,
+             (double)(m->n * r->o.batch) / dt, 100 * m->render_s / dt, 100 * m->fill_s / dt, rate * 1e-9,
+             100 * rate / r->peak, r->seconds);
     say(r, "%s\n", note);
     *m = (meter){.t0 = hm_now()};
 }
@@ -232,9 +299,12 @@ static himmel_status one_step(refine_run *r, meter *m, double left, himmel_error
     const int64_t C = r->o.crop, B = r->o.batch;
     const double t0 = hm_now();
     enum { TURN = 32 }; /* steps between looks at the ring, so that records come in numbers */
-    himmel_status rc = r->step % TURN == 0 || r->pool.made == 0 ? hm_pool_fill(&r->pool, records_at(r, r->step / TURN * TURN), err) : 0;
+    himmel_status rc = r->step % TURN == 0 || r->pool.made == 0
+                           ? hm_pool_fill(&r->pool, records_at(r, r->step / TURN * TURN), err)
+                           : 0;
     const double t1 = hm_now();
-    if (!rc) rc = fill_batch(r, &r->pool, &r->so, hm_mix((uint64_t)r->o.seed, 1), (uint64_t)(r->step * B), B, err);
+    if (!rc)
+        rc = fill_batch(r, &r->pool, &r->so, hm_mix((uint64_t)r->o.seed, 1), (uint64_t)(r->step * B), B, err);
     if (rc) return rc;
     const double t2 = hm_now();
     hm_graph_reset(r->g);
@@ -263,8 +333,10 @@ static himmel_status checkpoint(refine_run *r, bool val, bool save, himmel_error
         rc = validate(r, 0, &b0, &a0, err);
         if (!rc) rc = validate(r, 0.25, &b1, &a1, err);
         if (!rc)
-            say(r, "validation at step %lld: enlarged %.3f dB, refined %.3f dB (%+.3f); with errors %.3f, %.3f (%+.3f)\n", (long long)r->step,
-                b0, a0, a0 - b0, b1, a1, a1 - b1);
+            say(r,
+                "validation at step %lld: enlarged %.3f dB, refined %.3f dB (%+.3f); with errors %.3f, %.3f "
+                "(%+.3f)\n",
+                (long long)r->step, b0, a0, a0 - b0, b1, a1, a1 - b1);
     }
     if (!rc && save) rc = save_state(r, err);
     if (!rc && save) rc = save_model(r, err);
@@ -293,7 +365,8 @@ static himmel_status loop(refine_run *r, himmel_error *err)
         stop = hm_job_step(r->job, "train refiner", r->step, r->o.steps, eta, note);
     }
     if (!rc) rc = checkpoint(r, true, true, err);
-    if (!rc && stop) rc = hm_fail(err, HIMMEL_ECANCELLED, "stopped at step %lld; the state is saved", (long long)r->step);
+    if (!rc && stop)
+        rc = hm_fail(err, HIMMEL_ECANCELLED, "stopped at step %lld; the state is saved", (long long)r->step);
     return rc;
 }
 
@@ -312,7 +385,8 @@ static himmel_status prepare(refine_run *r, himmel_error *err)
     r->x = malloc(B * n * HM_REFINER_IN * sizeof *r->x);
     r->residual = malloc(B * 4 * n * HM_REFINER_OUT * sizeof *r->residual);
     r->weight = malloc(B * 4 * n * sizeof *r->weight);
-    if (!r->x || !r->residual || !r->weight) return hm_fail(err, HIMMEL_ENOMEM, "train refiner: out of memory");
+    if (!r->x || !r->residual || !r->weight)
+        return hm_fail(err, HIMMEL_ENOMEM, "train refiner: out of memory");
     r->so = (hm_sample_opts){.noise = r->o.noise, .known = r->o.known, .sharp = (float)r->o.sharp};
     r->opt = hm_optim_default();
     r->opt.lr_adamw = r->o.lr;
@@ -335,12 +409,15 @@ himmel_status hm_train_refiner_cmd(const hm_job *job, himmel_error *err)
     if (!r) return hm_fail(err, HIMMEL_ENOMEM, "train refiner: out of memory");
     r->job = job;
     himmel_status rc = parse(r, err);
-    if (!rc && r->o.log && !(r->log = fopen(r->o.log, "a"))) rc = hm_fail(err, HIMMEL_EIO, "%s: cannot be written", r->o.log);
+    if (!rc && r->o.log && !(r->log = fopen(r->o.log, "a")))
+        rc = hm_fail(err, HIMMEL_EIO, "%s: cannot be written", r->o.log);
     if (!rc) rc = prepare(r, err);
     if (!rc) {
-        say(r, "refiner: %zu parameters, width %d, %d blocks, then %d channels, %d convolutions; peak %.0f GFLOPS\n",
-            hm_params_count(&r->ps), r->cfg.refiner.width, r->cfg.refiner.n_blocks, r->cfg.refiner.width2, r->cfg.refiner.n_convs2,
-            r->peak * 1e-9);
+        say(r,
+            "refiner: %zu parameters, width %d, %d blocks, then %d channels, %d convolutions; peak %.0f "
+            "GFLOPS\n",
+            hm_params_count(&r->ps), r->cfg.refiner.width, r->cfg.refiner.n_blocks, r->cfg.refiner.width2,
+            r->cfg.refiner.n_convs2, r->peak * 1e-9);
         rc = loop(r, err);
     }
     if (r->log) fclose(r->log);

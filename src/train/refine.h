@@ -1,6 +1,8 @@
-/* refine.h - `himmel train refiner`: its footage, in memory, drawn as it trains.   SPDX-License-Identifier: MIT
- * A record is one window of one scene: coefficients of the blocks around a crop, and a few full-size frames of it. Records stand in
- * a ring; record i is a function of (seed, i), the batch of a step of (seed, step), so that a resumed run goes on as it would have. */
+/* refine.h - `himmel train refiner`: its footage, in memory, drawn as it trains.
+ * SPDX-License-Identifier: MIT
+ * A record is one window of one scene: coefficients of the blocks around a crop, and a few full-size frames
+ * of it. Records stand in a ring; record i is a function of (seed, i), the batch of a step of (seed, step),
+ * so that a resumed run goes on as it would have. */
 #ifndef HM_REFINE_H
 #define HM_REFINE_H
 
@@ -29,7 +31,8 @@ typedef struct {
     hm_record *rec;            /* [cap] */
 } hm_pool;
 
-himmel_status hm_pool_init(hm_pool *p, const hm_codec *codec, int crop, int cap, uint64_t seed, himmel_error *err);
+himmel_status hm_pool_init(hm_pool *p, const hm_codec *codec, int crop, int cap, uint64_t seed,
+                           himmel_error *err);
 void hm_pool_deinit(hm_pool *p);
 /* Makes records until made == upto (skipping those that would be overwritten at once), in parallel. */
 himmel_status hm_pool_fill(hm_pool *p, int64_t upto, himmel_error *err);
@@ -39,8 +42,9 @@ typedef struct {
     double known;              /* share of samples with known pixels */
     float sharp;               /* extra weight of detailed 4x4 patches, 0 = none */
 } hm_sample_opts;
-/* Sample number index of (seed): a random record, frame, mirror, noise -> x [C][C][28], residual [2C][2C][48], weight [2C*2C]. */
-himmel_status hm_pool_sample(const hm_pool *p, const hm_sample_opts *o, uint64_t seed, uint64_t index, float *x, float *residual,
-                             float *weight, himmel_error *err);
+/* Sample number index of (seed): a random record, frame, mirror, noise -> x [C][C][28], residual
+ * [2C][2C][48], weight [2C*2C]. */
+himmel_status hm_pool_sample(const hm_pool *p, const hm_sample_opts *o, uint64_t seed, uint64_t index,
+                             float *x, float *residual, float *weight, himmel_error *err);
 
 #endif

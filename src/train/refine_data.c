@@ -1,4 +1,4 @@
-/* refine_data.c - footage for the refiner: render windows small and frames large, encode, decode with errors added.
+/* refine_data.c - footage for the refiner: render windows small and frames large, encode, decode with errors.
  * SPDX-License-Identifier: MIT
  * Cost of a record at C = 64: 60 frames of 112x112 and 6 of 512x512, 2.3 million pixels. */
 #include "train/refine.h"
@@ -10,9 +10,15 @@
 #include "base/rng.h"
 #include "train/cache.h"
 
-enum { FILM_T = 3, FILM_FRAMES = HM_FPS * (FILM_T - 1) + HM_WINDOW - HM_FPS, FIRST = 1 - HM_LAP, LAST = HM_FPS * (FILM_T - 1) };
+enum {
+    FILM_T = 3,
+    FILM_FRAMES = HM_FPS * (FILM_T - 1) + HM_WINDOW - HM_FPS,
+    FIRST = 1 - HM_LAP,
+    LAST = HM_FPS * (FILM_T - 1)
+};
 
-himmel_status hm_pool_init(hm_pool *p, const hm_codec *codec, int crop, int cap, uint64_t seed, himmel_error *err)
+himmel_status hm_pool_init(hm_pool *p, const hm_codec *codec, int crop, int cap, uint64_t seed,
+                           himmel_error *err)
 {
     *p = (hm_pool){.codec = codec, .crop = crop, .cap = cap, .seed = seed};
     p->rec = calloc((size_t)cap, sizeof *p->rec);
@@ -55,20 +61,26 @@ static void choose_view(hm_record *q, hm_rng *r, int crop)
     q->bh = HM_MIN((q->y0 + crop - 1) / HM_BLOCK + 2, q->gh) - q->by;
     q->T = hm_rng_float(r) < 0.3f ? 1 : FILM_T;
     q->n_frames = q->T == 1 ? 1 : HM_RECORD_FRAMES;
-    for (int i = 0; i < q->n_frames; i++) /* spread over the two seconds; now and then the first frames, where the still fades */
-        q->t[i] = q->T == 1 ? 0 : HM_MIN(LAST, (int)(((float)i + hm_rng_float(r)) * (LAST + 1) / HM_RECORD_FRAMES));
+    for (int i = 0; i < q->n_frames;
+         i++) /* spread over the two seconds; now and then the first frames, where the still fades */
+        q->t[i] =
+            q->T == 1 ? 0 : HM_MIN(LAST, (int)(((float)i + hm_rng_float(r)) * (LAST + 1) / HM_RECORD_FRAMES));
 }
 
 static himmel_status encode_view(const hm_pool *p, hm_record *q, const hm_renderer *rd, double t0)
 {
-    const int K = hm_codec_channels(p->codec), w = q->bw * HM_BLOCK, h = q->bh * HM_BLOCK, n = q->T == 1 ? 1 : FILM_FRAMES;
+    const int K = hm_codec_channels(p->codec), w = q->bw * HM_BLOCK, h = q->bh * HM_BLOCK,
+              n = q->T == 1 ? 1 : FILM_FRAMES;
     const size_t frame = (size_t)w * h * 3, nz = (size_t)q->bw * q->bh * K;
     const hm_view v = {q->gw * HM_BLOCK, q->gh * HM_BLOCK, q->bx * HM_BLOCK, q->by * HM_BLOCK, w, h};
     float *px = malloc(frame * n * sizeof *px);
     q->z = malloc(nz * q->T * sizeof *q->z);
     himmel_status rc = px && q->z ? HIMMEL_OK : HIMMEL_ENOMEM;
-    for (int f = 0; !rc && f < n; f++) hm_render(rd, &v, t0 + (double)(q->T == 1 ? 0 : FIRST + f) / HM_FPS, px + f * frame);
-    if (!rc) rc = hm_codec_encode_still(p->codec, q->T == 1 ? px : px - FIRST * (ptrdiff_t)frame, q->bh, q->bw, q->z);
+    for (int f = 0; !rc && f < n; f++)
+        hm_render(rd, &v, t0 + (double)(q->T == 1 ? 0 : FIRST + f) / HM_FPS, px + f * frame);
+    if (!rc)
+        rc = hm_codec_encode_still(p->codec, q->T == 1 ? px : px - FIRST * (ptrdiff_t)frame, q->bh, q->bw,
+                                   q->z);
     for (int j = 1; !rc && j < q->T; j++)
         rc = hm_codec_encode(p->codec, px + (size_t)(j - 1) * HM_FPS * frame, q->bh, q->bw, q->z + j * nz);
     free(px);
@@ -140,14 +152,16 @@ himmel_status hm_pool_fill(hm_pool *p, int64_t upto, himmel_error *err)
 static void draw_known(hm_rng *r, const float *target, int C, float *known, float *mask)
 {
     const int n = 2 * C, x0 = (int)hm_rng_below(r, (uint32_t)n), y0 = (int)hm_rng_below(r, (uint32_t)n);
-    const int x1 = x0 + 4 + (int)hm_rng_below(r, (uint32_t)n), y1 = y0 + 4 + (int)hm_rng_below(r, (uint32_t)n);
+    const int x1 = x0 + 4 + (int)hm_rng_below(r, (uint32_t)n),
+              y1 = y0 + 4 + (int)hm_rng_below(r, (uint32_t)n);
     const bool inside = hm_rng_float(r) < 0.5f;
     for (int y = 0; y < n; y++)
         for (int x = 0; x < n; x++) {
             mask[y * n + x] = (x >= x0 && x < x1 && y >= y0 && y < y1) == inside ? 1.0f : 0.0f;
             for (int c = 0; c < 3; c++) {
                 float s = 0;
-                for (int k = 0; k < 16; k++) s += target[((size_t)(4 * y + k / 4) * 4 * n + 4 * x + k % 4) * 3 + c];
+                for (int k = 0; k < 16; k++)
+                    s += target[((size_t)(4 * y + k / 4) * 4 * n + 4 * x + k % 4) * 3 + c];
                 known[(y * n + x) * 3 + c] = s / 16;
             }
         }
@@ -158,14 +172,16 @@ static void mirror(float *px, int w, int h)
     for (int y = 0; y < h; y++)
         for (int x = 0; x < w / 2; x++)
             for (int c = 0; c < 3; c++) {
-                float *a = px + ((size_t)y * w + x) * 3 + c, *b = px + ((size_t)y * w + w - 1 - x) * 3 + c, t = *a;
+                float *a = px + ((size_t)y * w + x) * 3 + c, *b = px + ((size_t)y * w + w - 1 - x) * 3 + c,
+                      t = *a;
                 *a = *b;
                 *b = t;
             }
 }
 
 /* Three decoded frames around t, the crop of them: dec [3][C][C][3]. z: scratch like q->z. */
-static himmel_status decode_crop(const hm_pool *p, const hm_record *q, int t, double noise, hm_rng *r, float *dec)
+static himmel_status decode_crop(const hm_pool *p, const hm_record *q, int t, double noise, hm_rng *r,
+                                 float *dec)
 {
     const int K = hm_codec_channels(p->codec), C = p->crop, w = q->bw * HM_BLOCK, h = q->bh * HM_BLOCK;
     const size_t nz = (size_t)q->T * q->bw * q->bh * K, frame = (size_t)w * h * 3;
@@ -181,7 +197,8 @@ static himmel_status decode_crop(const hm_pool *p, const hm_record *q, int t, do
     for (int f = 0; f < 3; f++) {
         const int at = HM_MIN(HM_MAX(t - 1 + f, 0), last) - from;
         for (int y = 0; y < C; y++)
-            memcpy(dec + ((size_t)f * C + y) * C * 3, px + at * frame + ((size_t)(oy + y) * w + ox) * 3, (size_t)C * 3 * sizeof *dec);
+            memcpy(dec + ((size_t)f * C + y) * C * 3, px + at * frame + ((size_t)(oy + y) * w + ox) * 3,
+                   (size_t)C * 3 * sizeof *dec);
     }
     free(z);
     return rc;
@@ -195,8 +212,10 @@ static void patch_weights(const float *target, int C, float sharp, float *weight
     for (int i = 0; i < n * n; i++) {
         float g = 0;
         for (int k = 0; k < 16 && sharp > 0; k++) {
-            const int y = i / n * 4 + k / 4, x = i % n * 4 + k % 4, xx = HM_MIN(x + 1, side - 1), yy = HM_MIN(y + 1, side - 1);
-            const float *a = target + ((size_t)y * side + x) * 3 + 1, *b = target + ((size_t)y * side + xx) * 3 + 1;
+            const int y = i / n * 4 + k / 4, x = i % n * 4 + k % 4, xx = HM_MIN(x + 1, side - 1),
+                      yy = HM_MIN(y + 1, side - 1);
+            const float *a = target + ((size_t)y * side + x) * 3 + 1,
+                        *b = target + ((size_t)y * side + xx) * 3 + 1;
             g = fmaxf(g, fabsf(*a - *b) + fabsf(*a - target[((size_t)yy * side + x) * 3 + 1]));
         }
         weight[i] = 1 + sharp * fminf(3.0f, g * 20);
@@ -205,8 +224,8 @@ static void patch_weights(const float *target, int C, float sharp, float *weight
     for (int i = 0; i < n * n; i++) weight[i] *= (float)(n * n / sum);
 }
 
-himmel_status hm_pool_sample(const hm_pool *p, const hm_sample_opts *o, uint64_t seed, uint64_t index, float *x, float *residual,
-                             float *weight, himmel_error *err)
+himmel_status hm_pool_sample(const hm_pool *p, const hm_sample_opts *o, uint64_t seed, uint64_t index,
+                             float *x, float *residual, float *weight, himmel_error *err)
 {
     const int C = p->crop, side = HM_REFINER_UP * C;
     const size_t nt = (size_t)side * side * 3, nd = (size_t)C * C * 9, nk = (size_t)4 * C * C;

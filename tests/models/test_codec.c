@@ -1,6 +1,7 @@
-/* test_codec.c - the codec on a small hand-made basis: exactness in its span, mirror, stills, cross-fade, ranges, bad files.
+/* test_codec.c - the codec on a hand-made basis: exactness in its span, mirror, stills, cross-fade, ranges.
  * SPDX-License-Identifier: MIT
- * The basis is made of single DCT functions (scaled), the decoder of its inverse, so what must come out is known. */
+ * The basis is made of single DCT functions (scaled), the decoder of its inverse, so what must come out is
+ * known. Spoilt files must be refused with a sentence. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,7 +18,8 @@ typedef struct { /* a codec file's tensors, to be spoilt one by one */
     int n_still;
 } parts;
 
-/* n lowest frequencies: fy, fx < 4, ft < 2 of each colour. Component k is value k, times -1 where k is odd. */
+/* n lowest frequencies: fy, fx < 4, ft < 2 of each colour. Component k is value k, times -1 where k is odd.
+ */
 static void parts_make(parts *p)
 {
     memset(p, 0, sizeof *p);
@@ -39,7 +41,8 @@ static void parts_make(parts *p)
         p->parity[i] = p->index[i] % 2 ? -1.0f : 1.0f;
         p->basis[(size_t)i * p->n + i] = sign;
         p->decoder[(size_t)(4 * p->K + i) * p->n + i] = sign / p->scale[i];
-        if (p->index[i] / HM_DCT_PLANE % HM_DCT_T == 0) p->still[(size_t)(4 * p->K + i) * p->n_still + s++] = sign / p->scale[i];
+        if (p->index[i] / HM_DCT_PLANE % HM_DCT_T == 0)
+            p->still[(size_t)(4 * p->K + i) * p->n_still + s++] = sign / p->scale[i];
     }
 }
 
@@ -71,7 +74,8 @@ static himmel_status parts_load(const parts *p, hm_codec **c, hm_st **st, himmel
     return rc;
 }
 
-/* A film in the basis' span: per block low frequencies in space, constant and slowest cosine of a window in time. */
+/* A film in the basis' span: per block low frequencies in space, constant and slowest cosine of a window in
+ * time. */
 static void smooth_picture(float *f, uint64_t seed)
 {
     for (int b = 0; b < GH * GW; b++) {
@@ -82,7 +86,8 @@ static void smooth_picture(float *f, uint64_t seed)
                 for (int c = 0; c < 3; c++) {
                     double s = 0.5;
                     for (int i = 0; i < 16; i++)
-                        s += 0.05 * a[c][i / 4][i % 4] * cos(M_PI * (2 * y + 1) * (i / 4) / 32) * cos(M_PI * (2 * x + 1) * (i % 4) / 32);
+                        s += 0.05 * a[c][i / 4][i % 4] * cos(M_PI * (2 * y + 1) * (i / 4) / 32) *
+                             cos(M_PI * (2 * x + 1) * (i % 4) / 32);
                     f[((b / GW * 16 + y) * W + b % GW * 16 + x) * 3 + c] = (float)s;
                 }
     }
@@ -102,9 +107,11 @@ static void test_round_trip(const hm_codec *c)
     float *z = malloc(sizeof(float) * nz * 3), *back = malloc(sizeof(float) * FRAME * 25);
     smooth_picture(pic, 1);
     smooth_picture(pic + FRAME, 2);
-    for (int t = 0; t < HM_WINDOW; t++) /* pic + cos(slowest) (pic2 - 1/2): exactly two temporal frequencies */
+    for (int t = 0; t < HM_WINDOW;
+         t++) /* pic + cos(slowest) (pic2 - 1/2): exactly two temporal frequencies */
         for (int i = 0; i < FRAME; i++)
-            film[t * FRAME + i] = pic[i] + (float)cos(M_PI * (2 * t + 1) / (2.0 * HM_WINDOW)) * (pic[FRAME + i] - 0.5f);
+            film[t * FRAME + i] =
+                pic[i] + (float)cos(M_PI * (2 * t + 1) / (2.0 * HM_WINDOW)) * (pic[FRAME + i] - 0.5f);
     CHECK(!hm_codec_encode_still(c, pic, GH, GW, z), "memory");
     CHECK(!hm_codec_decode(c, z, 1, GH, GW, 0, 1, back), "memory");
     CHECK(worst(back, pic, FRAME) < 1e-5, "still: %g", worst(back, pic, FRAME));
@@ -117,12 +124,14 @@ static void test_round_trip(const hm_codec *c)
     CHECK(!hm_codec_encode(c, film, GH, GW, z + nz), "memory");
     CHECK(worst(z, z + nz, nz) < 1e-4, "a still is its picture repeated: %g", worst(z, z + nz, nz));
     for (int y = 0; y < H; y++)
-        for (int x = 0; x < W; x++) memcpy(pic + 2 * FRAME + (y * W + x) * 3, pic + (y * W + W - 1 - x) * 3, 3 * sizeof *pic);
+        for (int x = 0; x < W; x++)
+            memcpy(pic + 2 * FRAME + (y * W + x) * 3, pic + (y * W + W - 1 - x) * 3, 3 * sizeof *pic);
     CHECK(!hm_codec_encode_still(c, pic + 2 * FRAME, GH, GW, z + nz), "memory");
     double m = 0;
     for (int b = 0; b < GH * GW; b++)
         for (int k = 0; k < c->K; k++)
-            m = fmax(m, fabs(z[b * c->K + k] * hm_codec_parity(c)[k] - z[nz + (b / GW * GW + GW - 1 - b % GW) * c->K + k]));
+            m = fmax(m, fabs(z[b * c->K + k] * hm_codec_parity(c)[k] -
+                             z[nz + (b / GW * GW + GW - 1 - b % GW) * c->K + k]));
     CHECK(m < 1e-4, "mirror = reversed columns times parity: %g", m);
     free(film);
     free(pic);
@@ -149,12 +158,14 @@ static void test_ranges(const hm_codec *c)
 {
     const int T = 4, n = HM_FPS * 3 + 1;
     const size_t nz = (size_t)T * GH * GW * hm_codec_channels(c);
-    float *z = malloc(nz * sizeof *z), *all = malloc(sizeof(float) * FRAME * n), *part = malloc(sizeof(float) * FRAME * 5);
+    float *z = malloc(nz * sizeof *z), *all = malloc(sizeof(float) * FRAME * n),
+          *part = malloc(sizeof(float) * FRAME * 5);
     hm_randn(z, nz, 3, 0);
     CHECK(!hm_codec_decode(c, z, T, GH, GW, 0, n, all), "memory");
     for (int from = 0; from + 5 <= n; from += 4) {
         CHECK(!hm_codec_decode(c, z, T, GH, GW, from, 5, part), "memory");
-        CHECK(!memcmp(part, all + from * FRAME, sizeof(float) * FRAME * 5), "frames from %d differ from the whole film's", from);
+        CHECK(!memcmp(part, all + from * FRAME, sizeof(float) * FRAME * 5),
+              "frames from %d differ from the whole film's", from);
     }
     free(z);
     free(all);
@@ -178,8 +189,9 @@ static void test_dct(void)
             for (int y = 0; y < 16; y++)
                 for (int x = 0; x < 16; x++)
                     for (int c = 0; c < 3; c++)
-                        s += px[t][y][3 * x + c] * mix[a[0]][c] / sqrt(norm[a[0]]) * cos(M_PI * (2 * t + 1) * a[1] / 72.0) *
-                             cos(M_PI * (2 * y + 1) * a[2] / 32.0) * cos(M_PI * (2 * x + 1) * a[3] / 32.0);
+                        s += px[t][y][3 * x + c] * mix[a[0]][c] / sqrt(norm[a[0]]) *
+                             cos(M_PI * (2 * t + 1) * a[1] / 72.0) * cos(M_PI * (2 * y + 1) * a[2] / 32.0) *
+                             cos(M_PI * (2 * x + 1) * a[3] / 32.0);
         s *= sqrt((a[1] ? 2.0 : 1.0) / 36) * sqrt((a[2] ? 2.0 : 1.0) / 16) * sqrt((a[3] ? 2.0 : 1.0) / 16);
         CHECK_NEAR(s, box[((a[0] * HM_DCT_T + a[1]) * 16 + a[2]) * 16 + a[3]], 2e-4, "value %zu: %g", i, s);
     }
@@ -190,7 +202,8 @@ static void expect_error(const parts *p, const char *what)
     hm_codec *c = NULL;
     hm_st *st = NULL;
     himmel_error err = {0};
-    CHECK(parts_load(p, &c, &st, &err) != 0 && !c && strstr(err.message, what), "wanted a sentence with '%s', got '%s'", what, err.message);
+    CHECK(parts_load(p, &c, &st, &err) != 0 && !c && strstr(err.message, what),
+          "wanted a sentence with '%s', got '%s'", what, err.message);
     hm_codec_free(c);
     hm_st_close(st);
 }

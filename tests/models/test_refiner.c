@@ -1,4 +1,5 @@
-/* test_refiner.c - the refiner's enlargement, layouts, and forward pass with known weights.   SPDX-License-Identifier: MIT */
+/* test_refiner.c - the refiner's enlargement, layouts, and forward pass with known weights.
+ * SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 #include <string.h>
 #include "base/rng.h"
@@ -22,14 +23,16 @@ static float *film(uint64_t seed, double ramp)
 
 static void test_enlarge(void)
 {
-    float *dec = film(1, 0.004), *x = malloc(sizeof *x * H * W * HM_REFINER_IN), *out = malloc(sizeof *out * BIG);
+    float *dec = film(1, 0.004), *x = malloc(sizeof *x * H * W * HM_REFINER_IN),
+          *out = malloc(sizeof *out * BIG);
     hm_refiner_input(x, dec, H, W, 30, 0, 0, NULL, NULL);
     hm_refiner_compose(out, x, H, W, NULL, HM_F32);
     double worst = 0;
     for (int y = 16; y < 8 * H - 16; y++)
         for (int j = 16; j < 8 * W - 16; j++)
             for (int c = 0; c < 3; c++) {
-                const double want = 0.1 + 0.004 * ((j + 0.5) / 8 - 0.5) + 0.008 * ((y + 0.5) / 8 - 0.5) * (c + 1);
+                const double want =
+                    0.1 + 0.004 * ((j + 0.5) / 8 - 0.5) + 0.008 * ((y + 0.5) / 8 - 0.5) * (c + 1);
                 worst = fmax(worst, fabs(out[(y * 8 * W + j) * 3 + c] - want));
             }
     CHECK(worst < 1e-5, "a ramp stays a ramp, in its place: off by %g", worst);
@@ -71,9 +74,11 @@ static void test_input(void)
     hm_refiner_input(x, dec, H, W, 5, 16, 3, known, mask);
     CHECK_NEAR(x[0], 2 * dec[0] - 1, 1e-6, "first frame first");
     CHECK_NEAR(x[3], 2 * dec[H * W * 3] - 1, 1e-6, "then the middle one");
-    CHECK(x[9] < -0.8 && x[9 + 7 * HM_REFINER_IN] > 0.8, "phase at an edge %g, amid %g", x[9], x[9 + 7 * HM_REFINER_IN]);
+    CHECK(x[9] < -0.8 && x[9 + 7 * HM_REFINER_IN] > 0.8, "phase at an edge %g, amid %g", x[9],
+          x[9 + 7 * HM_REFINER_IN]);
     CHECK_NEAR(x[9], x[9 + 15 * HM_REFINER_IN], 1e-6, "phase is the same in a mirror");
-    CHECK(x[15] == 1 && x[12] == 0 && x[25] == 1 && x[24] == 0, "known pixel at its place: %g %g %g %g", x[15], x[12], x[25], x[24]);
+    CHECK(x[15] == 1 && x[12] == 0 && x[25] == 1 && x[24] == 0, "known pixel at its place: %g %g %g %g",
+          x[15], x[12], x[25], x[24]);
     const float early = x[11];
     hm_refiner_input(x, dec, H, W, 30, 0, 0, NULL, NULL);
     CHECK(early > 0 && x[11] <= 0 && x[25] == 0, "time phase %g, %g", early, x[11]);
@@ -89,7 +94,8 @@ typedef struct {
 } store;
 
 /* Random weights, but proj_out 0: what training starts from. */
-static himmel_status create(void *user, const char *name, int nd, const int64_t *dim, hm_tensor **slot, himmel_error *err)
+static himmel_status create(void *user, const char *name, int nd, const int64_t *dim, hm_tensor **slot,
+                            himmel_error *err)
 {
     (void)err;
     store *s = user;
@@ -113,15 +119,18 @@ static void test_forward(void)
     hm_graph *g = NULL;
     static store s;
     himmel_error err = {0};
-    CHECK(!hm_refiner_init(&r, &cfg, &err) && !hm_refiner_params(r, "refiner.", create, &s, &err), "%s", err.message);
+    CHECK(!hm_refiner_init(&r, &cfg, &err) && !hm_refiner_params(r, "refiner.", create, &s, &err), "%s",
+          err.message);
     CHECK(s.n == 12, "conv_in, 2 in a block, up, 1 at double size, proj_out: %zu tensors", s.n);
     CHECK(!hm_graph_new(&g, &(hm_graph_opts){.act = HM_F32}, &err), "%s", err.message);
-    float *dec = film(5, 0), *x = malloc(sizeof *x * H * W * HM_REFINER_IN), *want = malloc(sizeof *want * BIG);
+    float *dec = film(5, 0), *x = malloc(sizeof *x * H * W * HM_REFINER_IN),
+          *want = malloc(sizeof *want * BIG);
     hm_refiner_input(x, dec, H, W, 7, 0, 0, NULL, NULL);
     hm_refiner_compose(want, x, H, W, NULL, HM_F32);
     hm_tensor *y = hm_refiner_forward(g, r, hm_wrap(g, HM_F32, HM_DIMS(1, H, W, HM_REFINER_IN), x));
     CHECK(y->dim[1] == 8 * H && y->dim[2] == 8 * W && y->dim[3] == 3, "shape");
-    CHECK(!memcmp(y->data, want, sizeof *want * BIG), "with output layers at zero the refiner is the enlargement");
+    CHECK(!memcmp(y->data, want, sizeof *want * BIG),
+          "with output layers at zero the refiner is the enlargement");
     ((float *)s.t[s.n - 1].data)[5] = 0.25f; /* bias of channel 5 = colour 0, dy 1, dx 1 */
     y = hm_refiner_forward(g, r, hm_wrap(g, HM_F32, HM_DIMS(1, H, W, HM_REFINER_IN), x));
     const float *p = y->data;
@@ -147,6 +156,7 @@ int main(void)
     test_forward();
     himmel_error err = {0};
     hm_refiner *r;
-    CHECK(hm_refiner_init(&r, &(hm_refiner_config){.width = 0, .width2 = 8}, &err) == HIMMEL_EMODEL && !r, "%s", err.message);
+    CHECK(hm_refiner_init(&r, &(hm_refiner_config){.width = 0, .width2 = 8}, &err) == HIMMEL_EMODEL && !r,
+          "%s", err.message);
     return CHECK_END();
 }

@@ -1,4 +1,5 @@
-/* test_basis.c - the solvers against their definitions, and a basis of synthetic footage end to end.   SPDX-License-Identifier: MIT */
+/* test_basis.c - the solvers against their definitions, and a basis of synthetic footage end to end.
+ * SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,7 +10,8 @@
 
 static void test_eigen(int n, int rank)
 {
-    double *a = calloc((size_t)n * n, sizeof *a), *c = malloc(sizeof *c * n * n), *v = malloc(sizeof *v * n * n), *d = malloc(sizeof *d * n);
+    double *a = calloc((size_t)n * n, sizeof *a), *c = malloc(sizeof *c * n * n),
+           *v = malloc(sizeof *v * n * n), *d = malloc(sizeof *d * n);
     for (int r = 0; r < rank; r++) { /* sum of outer products: many eigenvalues are 0 where rank < n */
         float *x = malloc(sizeof *x * n);
         hm_randn(x, (size_t)n, 11, (uint64_t)r);
@@ -32,7 +34,8 @@ static void test_eigen(int n, int rank)
             ortho = fmax(ortho, fabs(o - (i == k)));
         }
     }
-    CHECK(worst < 1e-10 * n && ortho < 1e-12 * n, "n %d rank %d: residual %g, orthogonality %g", n, rank, worst, ortho);
+    CHECK(worst < 1e-10 * n && ortho < 1e-12 * n, "n %d rank %d: residual %g, orthogonality %g", n, rank,
+          worst, ortho);
     free(a);
     free(c);
     free(v);
@@ -65,7 +68,8 @@ static void test_solve(void)
 }
 
 /* Smooth waves over a ramp: every scene another few frequencies. */
-static himmel_status waves(void *user, uint64_t seed, double t0, int n, int W, int H, float *out, himmel_error *err)
+static himmel_status waves(void *user, uint64_t seed, double t0, int n, int W, int H, float *out,
+                           himmel_error *err)
 {
     (void)user;
     (void)err;
@@ -83,7 +87,8 @@ static himmel_status waves(void *user, uint64_t seed, double t0, int n, int W, i
                 const float t = (float)(t0 + (double)f / HM_FPS);
                 float *o = out + (((size_t)f * H + y) * W + x) * 3;
                 for (int c = 0; c < 3; c++) o[c] = 0.3f + 0.3f * (float)y / (float)H;
-                for (int i = 0; i < 4; i++) o[i % 3] += 0.1f * sinf(kx[i] * (float)x + ky[i] * (float)y + w[i] * t + p[i]);
+                for (int i = 0; i < 4; i++)
+                    o[i % 3] += 0.1f * sinf(kx[i] * (float)x + ky[i] * (float)y + w[i] * t + p[i]);
             }
     return HIMMEL_OK;
 }
@@ -117,7 +122,8 @@ static void test_basis(void)
         for (int k = 0; k < c->K; k++)
             for (int j = 0; j <= k; j++) { /* scale basis has rows of length scale, orthogonal */
                 double s = 0;
-                for (int i = 0; i < c->n; i++) s += (double)c->project[k * c->n + i] * c->project[j * c->n + i];
+                for (int i = 0; i < c->n; i++)
+                    s += (double)c->project[k * c->n + i] * c->project[j * c->n + i];
                 if (j < k) off = fmax(off, fabs(s));
             }
         CHECK(off < 1e-4, "components are orthogonal: %g", off);
@@ -127,7 +133,8 @@ static void test_basis(void)
             for (int j = 0; j < c->n; j++) {
                 const int near = i / c->K, k = i % c->K, m = (near / 3 * 3 + 2 - near % 3) * c->K + k;
                 const float s = c->parity[k] * (c->index[j] % 2 ? -1.0f : 1.0f);
-                flip = fmax(flip, fabs(c->decoder[(size_t)i * c->n + j] - s * c->decoder[(size_t)m * c->n + j]));
+                flip =
+                    fmax(flip, fabs(c->decoder[(size_t)i * c->n + j] - s * c->decoder[(size_t)m * c->n + j]));
                 size = fmax(size, fabs(c->decoder[(size_t)i * c->n + j]));
             }
         CHECK(flip < 0.01 * size, "decoder commutes with the mirror: %g of %g", flip, size);

@@ -1,5 +1,6 @@
 /* codec_dct.c - truncated separable DCT of a window block, forward.   SPDX-License-Identifier: MIT
- * Order: time first (36 -> 10, the largest saving), then colour, then x, then y; every inner loop is 16 or 48 floats wide. */
+ * Order: time first (36 -> 10, the largest saving), then colour, then x, then y; every inner loop is 16 or 48
+ * floats wide. */
 #include <math.h>
 #include <string.h>
 #include "models/himmel/codec_internal.h"
@@ -21,8 +22,8 @@ void hm_dct_init(hm_dct *d)
 }
 
 /* row: 16 rgb pixels -> x-DCT of the three opponent colours, out[c] + 16 fx. */
-static inline void colour_dct_x(const hm_dct *d, const float *restrict row, float *restrict a, float *restrict b,
-                                float *restrict c)
+static inline void colour_dct_x(const hm_dct *d, const float *restrict row, float *restrict a,
+                                float *restrict b, float *restrict c)
 {
     const float s3 = 0.57735026919f, s2 = 0.70710678119f, s6 = 0.40824829046f;
     float u[16] = {0}, v[16] = {0}, w[16] = {0};
@@ -52,7 +53,8 @@ static inline void dct_y(const hm_dct *d, const float *restrict plane, int rows,
     }
 }
 
-HM_CLONES void hm_dct_block(const hm_dct *d, const float *p, size_t frame_stride, size_t row_stride, float *box)
+HM_CLONES void hm_dct_block(const hm_dct *d, const float *p, size_t frame_stride, size_t row_stride,
+                            float *box)
 {
     float time[HM_DCT_T][48];
     float half[3][HM_DCT_T][HM_DCT_PLANE]; /* 30 kB: [c][ft][y][fx] */
@@ -60,9 +62,11 @@ HM_CLONES void hm_dct_block(const hm_dct *d, const float *p, size_t frame_stride
         memset(time, 0, sizeof time);
         for (size_t t = 0; t < HM_WINDOW; t += 4) {
             const float *restrict q0 = p + t * frame_stride + y * row_stride;
-            const float *restrict q1 = q0 + frame_stride, *restrict q2 = q1 + frame_stride, *restrict q3 = q2 + frame_stride;
+            const float *restrict q1 = q0 + frame_stride, *restrict q2 = q1 + frame_stride,
+                                  *restrict q3 = q2 + frame_stride;
             for (int f = 0; f < HM_DCT_T; f++) {
-                const float k0 = d->time[f][t], k1 = d->time[f][t + 1], k2 = d->time[f][t + 2], k3 = d->time[f][t + 3];
+                const float k0 = d->time[f][t], k1 = d->time[f][t + 1], k2 = d->time[f][t + 2],
+                            k3 = d->time[f][t + 3];
                 float *restrict s = time[f];
 #pragma omp simd
                 for (int i = 0; i < 48; i++) s[i] += (k0 * q0[i] + k1 * q1[i]) + (k2 * q2[i] + k3 * q3[i]);

@@ -1,7 +1,8 @@
-/* codec_decode.c - coefficients -> film frames: neighbour decode (one matrix product a window), inverse DCT, cross-fade.
+/* codec_decode.c - coefficients -> film frames: neighbour decode, inverse DCT, cross-fade.
  * SPDX-License-Identifier: MIT
- * Window j >= 1 covers frames 24(j-1)-5 .. 24j+6; neighbours in time overlap in 12 frames. Every frame is the sum of its windows in
- * ascending order, and every product has the shape of a whole latent frame, so any range gives the same bytes. */
+ * Window j >= 1 covers frames 24(j-1)-5 .. 24j+6; neighbours in time overlap in 12 frames. Every frame is the
+ * sum of its windows in ascending order, and every product has the shape of a whole latent frame, so any
+ * range gives the same bytes. */
 #include <stdlib.h>
 #include <string.h>
 #include "models/himmel/codec_internal.h"
@@ -71,7 +72,8 @@ HM_CLONES static void block_space(const hm_dct *d, const float *box, int n_ft, f
 }
 
 /* Adds one frame of a block: out rows of 48 floats += sum over ft of k[ft] time[ft]. */
-HM_CLONES static void block_frame(const float *restrict time, const float *restrict k, int n_ft, float *restrict out, size_t row_stride)
+HM_CLONES static void block_frame(const float *restrict time, const float *restrict k, int n_ft,
+                                  float *restrict out, size_t row_stride)
 {
     for (size_t y = 0; y < 16; y++) {
         float s[48] = {0};
@@ -114,7 +116,8 @@ static void window_block(const window *w, int b)
         float k[HM_DCT_T];
         const int t = w->j ? f - HM_FPS * (w->j - 1) + HM_LAP - 1 : 0;
         for (int q = 0; q < n_ft; q++) k[q] = s * c->dct.time[q][t];
-        block_frame(time, k, n_ft, w->out + i * frame + (size_t)(b / w->gw) * 16 * row + (size_t)(b % w->gw) * 48, row);
+        block_frame(time, k, n_ft,
+                    w->out + i * frame + (size_t)(b / w->gw) * 16 * row + (size_t)(b % w->gw) * 48, row);
     }
 }
 
@@ -125,7 +128,8 @@ static bool window_used(int T, int j, int from, int n)
     return false;
 }
 
-himmel_status hm_codec_decode(const hm_codec *c, const float *z, int T, int gh, int gw, int from, int n, float *out)
+himmel_status hm_codec_decode(const hm_codec *c, const float *z, int T, int gh, int gw, int from, int n,
+                              float *out)
 {
     const int blocks = gh * gw;
     const size_t nx = (size_t)blocks * HM_NEAR * c->K, ny = (size_t)blocks * c->n;
@@ -135,7 +139,8 @@ himmel_status hm_codec_decode(const hm_codec *c, const float *z, int T, int gh, 
     memset(out, 0, (size_t)n * blocks * 3 * HM_DCT_PLANE * sizeof *out);
     for (int j = 0; j < T; j++) {
         if (!window_used(T, j, from, n)) continue;
-        const window w = {.c = c, .y = y, .T = T, .j = j, .gh = gh, .gw = gw, .from = from, .n = n, .out = out};
+        const window w = {
+            .c = c, .y = y, .T = T, .j = j, .gh = gh, .gw = gw, .from = from, .n = n, .out = out};
         hm_codec_gather(x, z + (size_t)j * blocks * c->K, gh, gw, c->K);
         hm_gemm(false, false, blocks, j ? c->n : c->n_still, (int64_t)HM_NEAR * c->K, 1.0f, HM_F32, x,
                 j ? c->decoder : c->still_decoder, 0.0f, HM_F32, y);

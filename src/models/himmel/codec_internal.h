@@ -1,14 +1,20 @@
 /* codec_internal.h - what the codec's files and the basis trainer share: the truncated DCT of a window block.
  * SPDX-License-Identifier: MIT
- * box [3][HM_DCT_T][16][16] = orthonormal DCT-II values of one block at (opponent colour, ft, fy, fx): luminance (r+g+b)/sqrt3,
- * (r-b)/sqrt2, (r-2g+b)/sqrt6; 36 frames -> the first 10 temporal frequencies. Orthonormal, so energy is pixel energy.
- * Odd fx are odd under left-right flip, even fx are even: the mirror of a block is a change of signs. */
+ * box [3][HM_DCT_T][16][16] = orthonormal DCT-II values of one block at (opponent colour, ft, fy, fx):
+ * luminance (r+g+b)/sqrt3, (r-b)/sqrt2, (r-2g+b)/sqrt6; 36 frames -> the first 10 temporal frequencies.
+ * Orthonormal, so energy is pixel energy. Odd fx are odd under left-right flip, even fx are even: the mirror
+ * of a block is a change of signs. */
 #ifndef HM_CODEC_INTERNAL_H
 #define HM_CODEC_INTERNAL_H
 
 #include "models/himmel/codec.h"
 
-enum { HM_DCT_T = 10, HM_DCT_PLANE = HM_BLOCK * HM_BLOCK, HM_DCT_BOX = 3 * HM_DCT_T * HM_DCT_PLANE, HM_NEAR = 9 };
+enum {
+    HM_DCT_T = 10,
+    HM_DCT_PLANE = HM_BLOCK * HM_BLOCK,
+    HM_DCT_BOX = 3 * HM_DCT_T * HM_DCT_PLANE,
+    HM_NEAR = 9
+};
 
 typedef struct {
     float space[HM_BLOCK][HM_BLOCK]; /* [f][x] */
@@ -36,9 +42,10 @@ void hm_dct_init(hm_dct *d); /* all rows wanted */
 void hm_dct_block(const hm_dct *d, const float *p, size_t frame_stride, size_t row_stride, float *box);
 /* One picture block repeated 36 times: box planes with ft = 0 only, [3][16][16]. */
 void hm_dct_still(const hm_dct *d, const float *p, size_t row_stride, float *plane);
-/* X [gh*gw][9K] of one latent frame z [gh][gw][K]: each block's own and neighbours' coefficients, 0 outside the picture. */
+/* X [gh*gw][9K] of one latent frame z [gh][gw][K]: each block's own and neighbours' coefficients, 0 outside
+ * the picture. */
 void hm_codec_gather(float *x, const float *z, int gh, int gw, int K);
-/* Share of window j (0 = the still) in frame f of a film of T latent frames; shares of a frame add up to 1. */
+/* Share of window j (0 = the still) in frame f of a film of T latent frames; they add up to 1. */
 float hm_codec_share(int T, int j, int f);
 
 #endif

@@ -1,7 +1,9 @@
 /* refiner.c - the refiner's parameters and forward pass.   SPDX-License-Identifier: MIT
- * Names: refiner.conv_in, .blocks.i.conv1, .blocks.i.conv2, .up (1x1), .convs2.i, .proj_out; weight [O,kh,kw,I] and bias [O].
- * Cost at 256x144: 2 * 9 * width^2 * 9216 per convolution at half size (96 channels: 1.5 GFLOP), 2 * 9 * width2^2 * 147456 per
- * convolution at double size (32: 2.7 GFLOP), the last one 4.1: 21.6 GFLOP a frame for {96, 3, 32, 2}. */
+ * Names: refiner.conv_in, .blocks.i.conv1, .blocks.i.conv2, .up (1x1), .convs2.i, .proj_out; weight
+ * [O,kh,kw,I] and bias [O].
+ * Cost at 256x144: 2 * 9 * width^2 * 9216 per convolution at half size (96
+ * channels: 1.5 GFLOP), 2 * 9 * width2^2 * 147456 per convolution at double size (32: 2.7 GFLOP), the last
+ * one 4.1: 21.6 GFLOP a frame for {96, 3, 32, 2}. */
 #include "models/himmel/refiner.h"
 
 #include <stdio.h>
@@ -21,9 +23,10 @@ struct hm_refiner {
 himmel_status hm_refiner_init(hm_refiner **out, const hm_refiner_config *cfg, himmel_error *err)
 {
     *out = NULL;
-    if (cfg->width < 1 || cfg->width > 1024 || cfg->n_blocks < 0 || cfg->n_blocks > 64 || cfg->width2 < 1 || cfg->width2 > 512 ||
-        cfg->n_convs2 < 0 || cfg->n_convs2 > 16)
-        return hm_fail(err, HIMMEL_EMODEL, "refiner: %d channels, %d blocks, then %d channels, %d convolutions is not possible",
+    if (cfg->width < 1 || cfg->width > 1024 || cfg->n_blocks < 0 || cfg->n_blocks > 64 || cfg->width2 < 1 ||
+        cfg->width2 > 512 || cfg->n_convs2 < 0 || cfg->n_convs2 > 16)
+        return hm_fail(err, HIMMEL_EMODEL,
+                       "refiner: %d channels, %d blocks, then %d channels, %d convolutions is not possible",
                        cfg->width, cfg->n_blocks, cfg->width2, cfg->n_convs2);
     hm_refiner *r = calloc(1, sizeof *r);
     if (r) {
@@ -68,7 +71,8 @@ static void walk_conv(walk *w, conv *c, const char *name, int out, int size, int
     w->rc = w->fn(w->user, full, 1, (int64_t[]){out}, &c->b, w->err);
 }
 
-himmel_status hm_refiner_params(hm_refiner *r, const char *prefix, hm_param_fn *fn, void *user, himmel_error *err)
+himmel_status hm_refiner_params(hm_refiner *r, const char *prefix, hm_param_fn *fn, void *user,
+                                himmel_error *err)
 {
     walk w = {prefix, fn, user, err, HIMMEL_OK};
     const hm_refiner_config *c = &r->cfg;
@@ -87,13 +91,15 @@ himmel_status hm_refiner_params(hm_refiner *r, const char *prefix, hm_param_fn *
     return w.rc;
 }
 
-static himmel_status bind(void *user, const char *name, int nd, const int64_t *dim, hm_tensor **slot, himmel_error *err)
+static himmel_status bind(void *user, const char *name, int nd, const int64_t *dim, hm_tensor **slot,
+                          himmel_error *err)
 {
     const hm_tensor *t;
     const himmel_status rc = hm_st_need(user, name, nd, dim, &t, err);
     if (rc) return rc;
     if (t->dtype != HM_F32 && t->dtype != HM_BF16 && t->dtype != HM_F16)
-        return hm_fail(err, HIMMEL_EMODEL, "%s: %s is %s, which is no float", hm_st_path(user), name, hm_dtype_name(t->dtype));
+        return hm_fail(err, HIMMEL_EMODEL, "%s: %s is %s, which is no float", hm_st_path(user), name,
+                       hm_dtype_name(t->dtype));
     *slot = (hm_tensor *)t; /* read-only in inference */
     return HIMMEL_OK;
 }
@@ -102,7 +108,9 @@ himmel_status hm_refiner_load(hm_refiner **out, const hm_st *st, himmel_error *e
 {
     *out = NULL;
     const char *json = hm_st_meta(st, "config");
-    if (!json) return hm_fail(err, HIMMEL_EMODEL, "%s: no \"config\" in its header, so this is no himmel-1 file", hm_st_path(st));
+    if (!json)
+        return hm_fail(err, HIMMEL_EMODEL, "%s: no \"config\" in its header, so this is no himmel-1 file",
+                       hm_st_path(st));
     hm_himmel1_config cfg = hm_himmel1_config_default();
     himmel_status rc = hm_himmel1_config_parse(&cfg, json, hm_st_path(st), err);
     hm_refiner *r = NULL;
@@ -121,8 +129,9 @@ static hm_tensor *conv3(hm_graph *g, hm_tensor *x, const conv *c, bool relu)
     return hm_conv(g, x, c->w, c->b, &(hm_conv_opts){.stride = {1, 1, 1}, .pad = {1, 1, 1}, .relu = relu});
 }
 
-/* No rectifier on the way from input to output, only in the branches: the correction is small and without mean, and a plain
- * chain of rectified convolutions learns to be silent (all rectifiers dead within 100 steps) before it learns anything else. */
+/* No rectifier on the way from input to output, only in the branches: the correction is small and without
+ * mean, and a plain chain of rectified convolutions learns to be silent (all rectifiers dead within 100
+ * steps) before it learns anything else. */
 hm_tensor *hm_refiner_correction(hm_graph *g, const hm_refiner *r, hm_tensor *x)
 {
     hm_tensor *h = conv3(g, hm_pixel_unshuffle(g, hm_cast(g, x, hm_act(g)), 2), &r->in, false);
@@ -132,7 +141,8 @@ hm_tensor *hm_refiner_correction(hm_graph *g, const hm_refiner *r, hm_tensor *x)
     }
     const hm_conv_opts one = {.stride = {1, 1, 1}};
     h = hm_pixel_shuffle(g, hm_conv(g, h, r->up.w, r->up.b, &one), 4);
-    for (int i = 0; i < r->cfg.n_convs2; i++) h = hm_add_t(g, h, conv3(g, hm_relu(g, h), &r->convs2[i], false));
+    for (int i = 0; i < r->cfg.n_convs2; i++)
+        h = hm_add_t(g, h, conv3(g, hm_relu(g, h), &r->convs2[i], false));
     return conv3(g, h, &r->out, false);
 }
 
@@ -145,8 +155,9 @@ hm_tensor *hm_refiner_forward(hm_graph *g, const hm_refiner *r, hm_tensor *x)
     if (!hm_is_plan(g))
         for (int64_t b = 0; b < B; b++) {
             const size_t n = (size_t)(4 * H * W * HM_REFINER_OUT);
-            hm_refiner_compose((float *)out->data + b * 64 * H * W * 3, (const float *)x->data + b * H * W * HM_REFINER_IN, (int)H,
-                               (int)W, (const char *)c->data + (size_t)b * n * hm_dtype_size(c->dtype), c->dtype);
+            hm_refiner_compose((float *)out->data + b * 64 * H * W * 3,
+                               (const float *)x->data + b * H * W * HM_REFINER_IN, (int)H, (int)W,
+                               (const char *)c->data + (size_t)b * n * hm_dtype_size(c->dtype), c->dtype);
         }
     hm_restore(g, mark);
     return out;

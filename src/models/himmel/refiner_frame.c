@@ -1,7 +1,8 @@
-/* refiner_frame.c - the refiner's two ends: its input channels, and the picture from enlargement and correction.
+/* refiner_frame.c - the refiner's two ends: input channels, and the picture from enlargement and correction.
  * SPDX-License-Identifier: MIT
- * Enlargement by 8: bicubic (Keys 1981, a = -1/2) with pixel centres aligned, so base pixel i lies between full-size pixels
- * 8i+3 and 8i+4; the borders are repeated. Row by row: vertical taps on base pixels, then 24 values (8 pixels) per base pixel. */
+ * Enlargement by 8: bicubic (Keys 1981, a = -1/2) with pixel centres aligned, so base pixel i lies between
+ * full-size pixels 8i+3 and 8i+4; the borders are repeated. Row by row: vertical taps on base pixels, then 24
+ * values (8 pixels) per base pixel. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,10 +12,15 @@
 
 enum { UP = HM_REFINER_UP, IN = HM_REFINER_IN, STRIP = 3 * UP, PIECE = 64 };
 
-/* Distance from the nearest block edge as a triangle wave: -1 at an edge, 1 in the middle. The same seen in a mirror. */
-static float phase(int x) { return 1.0f - fabsf(((float)((x % HM_BLOCK + HM_BLOCK) % HM_BLOCK) + 0.5f) / (HM_BLOCK / 4) - 2.0f); }
+/* Distance from the nearest block edge as a triangle wave: -1 at an edge, 1 in the middle. The same seen in a
+ * mirror. */
+static float phase(int x)
+{
+    return 1.0f - fabsf(((float)((x % HM_BLOCK + HM_BLOCK) % HM_BLOCK) + 0.5f) / (HM_BLOCK / 4) - 2.0f);
+}
 
-/* Time: share of the still, doubled, where it has any; elsewhere 0 in the middle of a second to -1 at its ends. */
+/* Time: share of the still, doubled, where it has any; elsewhere 0 in the middle of a second to -1 at its
+ * ends. */
 static float phase_t(int t)
 {
     const float still = hm_codec_share(2, 0, t);
@@ -23,7 +29,8 @@ static float phase_t(int t)
     return -fabsf(at - 1.0f);
 }
 
-void hm_refiner_input(float *x, const float *dec, int H, int W, int t, int x0, int y0, const float *known, const float *mask)
+void hm_refiner_input(float *x, const float *dec, int H, int W, int t, int x0, int y0, const float *known,
+                      const float *mask)
 {
     const size_t frame = (size_t)H * W * 3;
     const float pt = phase_t(t);
@@ -45,8 +52,8 @@ void hm_refiner_input(float *x, const float *dec, int H, int W, int t, int x0, i
         }
 }
 
-/* Bicubic weights: down[p] for the base rows around full-size row 8i + p, from i-2 (p < 4) or i-1 on; across the same for a whole
- * base pixel at once, five taps i-2..i+2 of which one is zero. */
+/* Bicubic weights: down[p] for the base rows around full-size row 8i + p, from i-2 (p < 4) or i-1 on; across
+ * the same for a whole base pixel at once, five taps i-2..i+2 of which one is zero. */
 typedef struct { float down[UP][4], across[5][STRIP]; } kernel;
 
 static void kernel_init(kernel *k)
@@ -55,7 +62,9 @@ static void kernel_init(kernel *k)
         const double at = (p + 0.5) / UP - 0.5, f = at < 0 ? at + 1 : at;
         for (int i = 0; i < 4; i++) {
             const double d = fabs(f - (i - 1));
-            k->down[p][i] = (float)(d < 1 ? (1.5 * d - 2.5) * d * d + 1 : d < 2 ? ((-0.5 * d + 2.5) * d - 4) * d + 2 : 0);
+            k->down[p][i] = (float)(d < 1   ? (1.5 * d - 2.5) * d * d + 1
+                                    : d < 2 ? ((-0.5 * d + 2.5) * d - 4) * d + 2
+                                            : 0);
         }
     }
     for (int i = 0; i < 5; i++)
@@ -66,7 +75,8 @@ static void kernel_init(kernel *k)
 }
 
 /* Base pixels from..from+n-1 (n <= PIECE) of full-size row y of frame t, into out [n][24]. */
-HM_CLONES static void enlarge(const kernel *kn, float *restrict out, const float *x, int H, int W, int y, int from, int n)
+HM_CLONES static void enlarge(const kernel *kn, float *restrict out, const float *x, int H, int W, int y,
+                              int from, int n)
 {
     float row[PIECE + 4][STRIP]; /* vertical taps done, each base pixel's colour 8 times over */
     const int p = y % UP, top = y / UP + (p < UP / 2 ? -2 : -1);
@@ -86,7 +96,8 @@ HM_CLONES static void enlarge(const kernel *kn, float *restrict out, const float
 #pragma omp simd
         for (int i = 0; i < STRIP; i++)
             o[i] = (kn->across[0][i] * r[i] + kn->across[1][i] * r[STRIP + i]) +
-                   (kn->across[2][i] * r[2 * STRIP + i] + kn->across[3][i] * r[3 * STRIP + i]) + kn->across[4][i] * r[4 * STRIP + i];
+                   (kn->across[2][i] * r[2 * STRIP + i] + kn->across[3][i] * r[3 * STRIP + i]) +
+                   kn->across[4][i] * r[4 * STRIP + i];
     }
 }
 
@@ -110,9 +121,11 @@ void hm_refiner_compose(float *out, const float *x, int H, int W, const void *co
 #pragma omp parallel for schedule(static)
     for (int y = 0; y < UP * H; y++) {
         float *o = out + (size_t)y * UP * W * 3;
-        for (int j = 0; j < W; j += PIECE) enlarge(&kn, o + (size_t)j * STRIP, x, H, W, y, j, HM_MIN(PIECE, W - j));
+        for (int j = 0; j < W; j += PIECE)
+            enlarge(&kn, o + (size_t)j * STRIP, x, H, W, y, j, HM_MIN(PIECE, W - j));
         if (correction)
-            add_row(o, (const char *)correction + (size_t)(y / 4) * 2 * W * 48 * hm_dtype_size(dtype), dtype, W, y % 4);
+            add_row(o, (const char *)correction + (size_t)(y / 4) * 2 * W * 48 * hm_dtype_size(dtype), dtype,
+                    W, y % 4);
     }
 }
 
@@ -125,7 +138,8 @@ himmel_status hm_refiner_residual(float *out, const float *x, int H, int W, cons
         for (int j = 0; j < UP * W; j++)
             for (int c = 0; c < 3; c++) {
                 const size_t at = ((size_t)y * UP * W + j) * 3 + c;
-                out[((size_t)(y / 4) * 2 * W + j / 4) * 48 + (c * 4 + y % 4) * 4 + j % 4] = target[at] - big[at];
+                out[((size_t)(y / 4) * 2 * W + j / 4) * 48 + (c * 4 + y % 4) * 4 + j % 4] =
+                    target[at] - big[at];
             }
     free(big);
     return HIMMEL_OK;
