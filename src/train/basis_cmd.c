@@ -1,5 +1,5 @@
-/* basis_cmd.c - `himmel train basis`: options, and what was measured in one line.   SPDX-License-Identifier:
- * MIT */
+/* basis_cmd.c - `himmel train basis`: options, and what was measured in one line.
+ * SPDX-License-Identifier: MIT */
 #include <stdio.h>
 
 #include "train/basis.h"

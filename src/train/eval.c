@@ -58,6 +58,7 @@ static himmel_status open_text_and_dit(hm_himmel1 *m, const char *path, himmel_e
         (rc = hm_dit_load(&m->dit, &c.dit, m->st, "model.diffusion_model.", err)))
         return rc;
     m->text_len = c.text_len;
+    m->shift = c.shift;
     if (hm_codec_channels(m->codec) != c.dit.in_channels || hm_tok_size(m->tok) > c.t5.vocab)
         return hm_fail(err, HIMMEL_EMODEL, "%s: codec, tokenizer and transformer do not fit each other",
                        path);

@@ -384,7 +384,7 @@ static himmel_status parse(films_run *r, himmel_error *err)
 {
     const hm_option_spec spec[] = {{"model", HM_O_STR, &r->model, 0, 0},
                                    {"probe", HM_O_STR, &r->probe, 0, 0},
-                                   {"json", HM_O_STR, &r->json, 0, 0},
+                                   {"report", HM_O_STR, &r->json, 0, 0},
                                    {"sheet", HM_O_STR, &r->sheet, 0, 0},
                                    {"films", HM_O_INT, &r->n, 2, 100000},
                                    {"seconds", HM_O_INT, &r->seconds, 3, 10},

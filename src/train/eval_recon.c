@@ -156,7 +156,7 @@ static himmel_status report(const recon_run *r, himmel_error *err)
 static himmel_status run(recon_run *r, himmel_error *err)
 {
     const hm_option_spec spec[] = {{"model", HM_O_STR, &r->model, 0, 0},
-                                   {"json", HM_O_STR, &r->json, 0, 0},
+                                   {"report", HM_O_STR, &r->json, 0, 0},
                                    {"clips", HM_O_INT, &r->clips, 1, 1e5},
                                    {"seconds", HM_O_INT, &r->seconds, 1, 10},
                                    {"threads", HM_O_INT, &r->threads, 0, 1024}};
