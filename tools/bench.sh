@@ -41,7 +41,7 @@ build/himmel "$prompt" -o "$dir/a.mp4" --json >"$dir/events"
     echo "Where the time of the first row goes (\`himmel ... --json\`, last line):"
     echo
     echo '```'
-    tail -1 "$dir/events"
+    tail -1 "$dir/events" | sed 's,"output":"[^"]*","output":"film.mp4",'
     echo '```'
     echo
     echo "Training steps and their share of the machine's peak (\`build/bench_ops\`):"
