@@ -204,11 +204,17 @@ static himmel_status decode_crop(const hm_pool *p, const hm_record *q, int t, do
     return rc;
 }
 
-/* Weight of every 4x4 patch: 1 + sharp * its detail, at most 1 + 3 sharp; then scaled to mean 1. */
-static void patch_weights(const float *target, int C, float sharp, float *weight)
+/* Weight of every 4x4 patch: 1 + sharp * its detail, at most 1 + 3 sharp, scaled to the mean
+ * typical / (typical + mean square of the residual). Samples differ a thousandfold in what is missing (still
+ * skies, driving snow); unweighted, the few that nobody can restore drown the others (measured: half the gain
+ * after 400 steps, and clear skies got worse). */
+static void patch_weights(const float *target, const float *residual, int C, float sharp, float *weight)
 {
+    const double typical = 2e-4; /* 37 dB */
     const int n = 2 * C, side = 8 * C;
-    double sum = 0;
+    double sum = 0, missing = 0;
+    for (int i = 0; i < n * n * HM_REFINER_OUT; i++) missing += (double)residual[i] * residual[i];
+    const double level = typical / (typical + missing / (n * n * HM_REFINER_OUT));
     for (int i = 0; i < n * n; i++) {
         float g = 0;
         for (int k = 0; k < 16 && sharp > 0; k++) {
@@ -221,7 +227,7 @@ static void patch_weights(const float *target, int C, float sharp, float *weight
         weight[i] = 1 + sharp * fminf(3.0f, g * 20);
         sum += weight[i];
     }
-    for (int i = 0; i < n * n; i++) weight[i] *= (float)(n * n / sum);
+    for (int i = 0; i < n * n; i++) weight[i] *= (float)(level * n * n / sum);
 }
 
 himmel_status hm_pool_sample(const hm_pool *p, const hm_sample_opts *o, uint64_t seed, uint64_t index,
@@ -249,7 +255,7 @@ himmel_status hm_pool_sample(const hm_pool *p, const hm_sample_opts *o, uint64_t
         const int x0 = flip ? q->gw * HM_BLOCK - q->x0 - C : q->x0;
         hm_refiner_input(x, dec, C, C, q->t[f], x0, q->y0, known ? pix : NULL, known ? mask : NULL);
         rc = hm_refiner_residual(residual, x, C, C, target);
-        patch_weights(target, C, o->sharp, weight);
+        if (!rc) patch_weights(target, residual, C, o->sharp, weight);
     }
     free(target);
     return rc ? hm_fail(err, rc, "train refiner: out of memory") : HIMMEL_OK;
