@@ -119,31 +119,12 @@ himmel_status himmel_info(himmel_ctx *ctx, himmel_model_info *info, himmel_error
     return HIMMEL_OK;
 }
 
-/* Best of the multiplications of two N x N matrices that fit into 0.15 s. */
-static double measure_peak(void)
-{
-    enum { N = 2048 };
-    uint16_t *a = calloc((size_t)N * N, sizeof *a), *b = calloc((size_t)N * N, sizeof *b);
-    uint16_t *c = malloc((size_t)N * N * sizeof *c);
-    double best = 0;
-    if (a && b && c) {
-        const double start = hm_now();
-        for (int i = 0; i < 2 || hm_now() - start < 0.15; i++) { /* the first one sets up */
-            const double t0 = hm_now();
-            hm_gemm(false, true, N, N, N, 1, HM_BF16, a, b, 0, HM_BF16, c);
-            best = HM_MAX(best, 2e-9 * N * N * N / (hm_now() - t0));
-        }
-    }
-    free(a), free(b), free(c);
-    return best;
-}
-
 double himmel_peak_gflops(himmel_ctx *ctx)
 {
     pthread_mutex_lock(&ctx->lock);
     if (ctx->peak_gflops <= 0) {
         hm_set_threads(ctx->threads);
-        ctx->peak_gflops = measure_peak();
+        ctx->peak_gflops = 1e-9 * hm_measure_peak(HM_BF16);
     }
     const double peak = ctx->peak_gflops;
     pthread_mutex_unlock(&ctx->lock);

@@ -168,11 +168,28 @@ static himmel_status make_shard(const hm_cache_opts *o, const hm_codec *c, const
     return rc;
 }
 
+/* mkdir -p */
+static himmel_status make_dirs(const char *dir, himmel_error *err)
+{
+    char path[4096];
+    if ((size_t)snprintf(path, sizeof path, "%s", dir) >= sizeof path)
+        return hm_fail(err, HIMMEL_EINVAL, "%.100s...: path is too long", dir);
+    for (char *p = path + 1; *p; p++) {
+        if (*p != '/') continue;
+        *p = 0;
+        mkdir(path, 0777); /* the last one tells whether it worked */
+        *p = '/';
+    }
+    if (mkdir(path, 0777) && errno != EEXIST)
+        return hm_fail(err, HIMMEL_EIO, "%s: cannot create: %s", dir, strerror(errno));
+    return HIMMEL_OK;
+}
+
 himmel_status hm_cache_write(const hm_cache_opts *o, const hm_codec *c, const char *codec_hash, hm_cache_progress *fn,
                              void *user, himmel_error *err)
 {
-    if (mkdir(o->dir, 0777) && errno != EEXIST)
-        return hm_fail(err, HIMMEL_EIO, "%s: cannot create: %s", o->dir, strerror(errno));
+    const himmel_status made = make_dirs(o->dir, err);
+    if (made) return made;
     for (int i = 0; i < o->n_shards; i++) {
         char path[4096];
         snprintf(path, sizeof path, "%s/%dx%d-%d-%012" PRIx64 ".st", o->dir, o->gw, o->gh, o->T,

@@ -69,7 +69,7 @@ static himmel_status joined_config(const hm_st *model, const hm_st *from, const 
 /* One file: everything of --model, but the tensors whose names start with --part ("codec.", "refiner.") from --from. */
 himmel_status hm_train_join_cmd(const hm_job *job, himmel_error *err)
 {
-    static const char *const skip[] = {"config", NULL};
+    static const char *const skip[] = {"config", "himmel.refiner_training", NULL};
     const char *model = NULL, *from = NULL, *part = NULL, *out = NULL;
     const hm_option_spec spec[] = {{"model", HM_O_STR, &model, 0, 0}, {"from", HM_O_STR, &from, 0, 0},
                                    {"part", HM_O_STR, &part, 0, 0}, {"out", HM_O_STR, &out, 0, 0}};
@@ -86,6 +86,9 @@ himmel_status hm_train_join_cmd(const hm_job *job, himmel_error *err)
     if (!rc && hm_st_meta(b, "config")) rc = joined_config(a, b, part, &config, err); /* a bare codec has none */
     if (!rc) rc = hm_model_copy(w, a, (const char *const[]){part, NULL}, config ? skip : NULL, err);
     if (!rc && config) rc = hm_st_add_meta(w, "config", config, err);
+    const hm_st *refined = config && strncmp(part, "refiner", 7) ? a : b; /* whose refiner it is */
+    const char *how = rc || !config ? NULL : hm_st_meta(refined, "himmel.refiner_training");
+    if (how) rc = hm_st_add_meta(w, "himmel.refiner_training", how, err);
     size_t taken = 0;
     for (size_t i = 0; !rc && i < hm_st_count(b); i++) {
         const char *name;

@@ -5,7 +5,6 @@
  * A run is its state file: parameters, moments, step. Batches are functions of (seed, step), so a resumed run repeats an
  * uninterrupted one as long as the shards are the same. The released form (EMA in bf16) is written beside it. */
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +25,7 @@ static const char DIT[] = "model.diffusion_model.", TEXT[] = "text_encoder.";
 
 typedef struct {
     const char *model, *out, *state, *data, *val, *log;
-    int64_t steps, batch_tokens, seed, val_every, save_every, layers, heads, threads, decay_from, warmup, text_len;
+    int64_t steps, batch_tokens, seed, val_every, save_every, layers, heads, threads, decay_from, warmup;
     double minutes, images, lr, lr_muon, text_lr, ema, known, t_mean, t_scale;
     bool f32, fresh;
 } dit_opts;
@@ -56,20 +55,11 @@ typedef struct {
     FILE *log;
 } dit_run;
 
-bool hm_job_step(const hm_job *job, const char *phase, int64_t step, int64_t total, double eta_s, const char *note)
-{
-    if (!job->fn) return false;
-    const himmel_progress p = {.phase = phase, .step = step, .n_steps = total,
-                               .fraction = total > 0 ? (double)step / (double)total : 0, .eta_seconds = eta_s,
-                               .note = note ? note : ""};
-    return job->fn(job->user, &p) != 0;
-}
-
 static himmel_status parse(dit_run *r, himmel_error *err)
 {
     dit_opts *o = &r->o;
     *o = (dit_opts){.steps = 1000000, .batch_tokens = 3456, .seed = 1, .val_every = 250, .save_every = 500, .layers = 8,
-                    .heads = 5, .text_len = 48, .warmup = 50, .decay_from = 0, .images = 0.5, .lr = 1e-3,
+                    .heads = 5, .warmup = 50, .decay_from = 0, .images = 0.5, .lr = 1e-3,
                     .lr_muon = 0.02, .ema = 0.999, .known = 0.5, .t_mean = 1.5, .t_scale = 1.8};
     const hm_option_spec spec[] = {
         {"model", HM_O_STR, &o->model, 0, 0}, {"out", HM_O_STR, &o->out, 0, 0}, {"state", HM_O_STR, &o->state, 0, 0},
@@ -237,17 +227,6 @@ static const hm_group *pick_group(const dit_run *r)
     return last;
 }
 
-static void say(dit_run *r, const char *fmt, ...) HM_PRINTF(2, 3);
-static void say(dit_run *r, const char *fmt, ...)
-{
-    if (!r->log) return;
-    va_list ap;
-    va_start(ap, fmt);
-    vfprintf(r->log, fmt, ap);
-    va_end(ap);
-    fflush(r->log);
-}
-
 /* Validation with the EMA: the same noise, captions and clips every time, at five noise levels, per shape of clip. */
 static float validate(dit_run *r)
 {
@@ -262,7 +241,7 @@ static float validate(dit_run *r)
     double all = 0;
     for (size_t i = 0; i < r->val.n_groups; i++) {
         const hm_group *g = &r->val.group[i];
-        say(r, "  val %dx%d T=%d:", (int)g->gw, (int)g->gh, (int)g->T);
+        hm_log(r->log, "  val %dx%d T=%d:", (int)g->gw, (int)g->gh, (int)g->T);
         double sum = 0;
         for (size_t k = 0; k < HM_COUNT(level); k++) {
             hm_batch_opts bo = r->bo;
@@ -276,10 +255,10 @@ static float validate(dit_run *r)
                               HM_MIN(g->n, batch_size(r, g)), 99, (int64_t)(k * 16) + j);
                 part += (double)*(float *)forward(r)->data / rounds;
             }
-            say(r, " t%.2f %.4f", level[k], part);
+            hm_log(r->log, " t%.2f %.4f", level[k], part);
             sum += part / HM_COUNT(level);
         }
-        say(r, " mean %.4f\n", sum);
+        hm_log(r->log, " mean %.4f\n", sum);
         all += sum / (double)r->val.n_groups;
     }
     hm_params_sync(&r->ps);
@@ -300,7 +279,7 @@ static void report(dit_run *r, meter *m, char *note, size_t cap)
     snprintf(note, cap, "step %lld loss %.4f grad %.2f lr %.4f samples/s %.1f GFLOPS %.0f (%.0f %% of peak) data %.0f %% %.0f s",
              (long long)r->step, m->loss / (double)m->n, m->norm / (double)m->n, hm_optim_lr_factor(&r->opt, r->step),
              (double)m->samples / dt, rate * 1e-9, 100 * rate / r->peak, 100 * m->fill_s / dt, r->seconds);
-    say(r, "%s\n", note);
+    hm_log(r->log, "%s\n", note);
     *m = (meter){.t0 = hm_now()};
 }
 
@@ -355,7 +334,7 @@ static himmel_status loop(dit_run *r, himmel_error *err)
         }
         if (r->has_val && r->step % r->o.val_every == 0) {
             const float v = validate(r);
-            say(r, "validation %.4f at step %lld, %.0f s\n", (double)v, (long long)r->step, r->seconds);
+            hm_log(r->log, "validation %.4f at step %lld, %.0f s\n", (double)v, (long long)r->step, r->seconds);
         }
         const double each = (hm_now() - start) / (double)(r->step - first);
         double eta = each * (double)(r->o.steps - r->step);
@@ -390,7 +369,7 @@ static himmel_status run(dit_run *r, himmel_error *err)
     r->bo = (hm_batch_opts){.drop_prompt = 0.10, .drop_fact = 0.15, .known = r->o.known, .t_mean = r->o.t_mean,
                             .t_scale = r->o.t_scale, .fixed_t = -1};
     r->peak = hm_measure_peak(r->ps.dtype);
-    say(r, "run: %zu parameters, %d layers of width %d, step %lld, peak %.0f GFLOPS, %s\n", hm_params_count(&r->ps),
+    hm_log(r->log, "run: %zu parameters, %d layers of width %d, step %lld, peak %.0f GFLOPS, %s\n", hm_params_count(&r->ps),
         r->cfg.dit.n_layers, r->cfg.dit.n_heads * r->cfg.dit.head_dim, (long long)r->step, r->peak * 1e-9, hm_isa_name());
     return loop(r, err);
 }

@@ -7,7 +7,8 @@
 #include "base/sha256.h"
 
 static const char *const META[] = {"config", "himmel.licence", "himmel.data_manifest_sha256", "himmel.data_manifest",
-                                   "himmel.training"};
+                                   "himmel.training",
+                                   "himmel.refiner_training"};
 
 static bool listed(const char *const *list, const char *name, bool prefix)
 {
@@ -30,25 +31,6 @@ himmel_status hm_model_copy(hm_st_writer *w, const hm_st *from, const char *cons
         if (value && !listed(skip_meta, META[i], false)) rc = hm_st_add_meta(w, META[i], value, err);
     }
     return rc;
-}
-
-double hm_measure_peak(hm_dtype dtype)
-{
-    enum { M = 1536, N = 1536, K = 4096 };
-    const size_t es = hm_dtype_size(dtype);
-    void *a = calloc((size_t)M * K, es), *b = calloc((size_t)K * N, es), *c = calloc((size_t)M * N, sizeof(float));
-    double best = 0;
-    if (a && b && c)
-        for (int i = 0; i < 8; i++) {
-            const double t0 = hm_now();
-            hm_gemm(false, false, M, N, K, 1.0f, dtype, a, b, 0.0f, dtype, c);
-            const double rate = 2.0 * M * N * K / (hm_now() - t0);
-            if (rate > best) best = rate;
-        }
-    free(a);
-    free(b);
-    free(c);
-    return best;
 }
 
 void hm_text_sha256(const char *text, char hex[65])

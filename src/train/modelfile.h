@@ -9,9 +9,6 @@
 himmel_status hm_model_copy(hm_st_writer *w, const hm_st *from, const char *const *without, const char *const *skip_meta,
                             himmel_error *err);
 
-/* Peak of the matrix library in bf16 (or f32 where there is no bf16) on all threads, FLOP/s: the yardstick for "share of peak". */
-double hm_measure_peak(hm_dtype dtype);
-
 /* SHA-256 of a string as hex. */
 void hm_text_sha256(const char *text, char hex[65]);
 

@@ -5,7 +5,6 @@
  * ones are drawn. A run is its state file (parameters, moments, step); resumed, it makes the records of its
  * ring again and goes on as it would have. */
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -199,17 +198,6 @@ static himmel_status save_model(refine_run *r, himmel_error *err)
     return rc;
 }
 
-static void say(refine_run *r, const char *fmt, ...) HM_PRINTF(2, 3);
-static void say(refine_run *r, const char *fmt, ...)
-{
-    if (!r->log) return;
-    va_list ap;
-    va_start(ap, fmt);
-    vfprintf(r->log, fmt, ap);
-    va_end(ap);
-    fflush(r->log);
-}
-
 /* n samples, number first on, of pool into the batch buffers. */
 static himmel_status fill_batch(refine_run *r, const hm_pool *pool, const hm_sample_opts *so, uint64_t seed,
                                 uint64_t first, int64_t n, himmel_error *err)
@@ -284,7 +272,7 @@ static void report(refine_run *r, meter *m, char *note, size_t cap)
              (long long)r->step, m->loss / (double)m->n, m->norm / (double)m->n,
              (double)(m->n * r->o.batch) / dt, 100 * m->render_s / dt, 100 * m->fill_s / dt, rate * 1e-9,
              100 * rate / r->peak, r->seconds);
-    say(r, "%s\n", note);
+    hm_log(r->log, "%s\n", note);
     *m = (meter){.t0 = hm_now()};
 }
 
@@ -333,7 +321,7 @@ static himmel_status checkpoint(refine_run *r, bool val, bool save, himmel_error
         rc = validate(r, 0, &b0, &a0, err);
         if (!rc) rc = validate(r, 0.25, &b1, &a1, err);
         if (!rc)
-            say(r,
+            hm_log(r->log,
                 "validation at step %lld: enlarged %.3f dB, refined %.3f dB (%+.3f); with errors %.3f, %.3f "
                 "(%+.3f)\n",
                 (long long)r->step, b0, a0, a0 - b0, b1, a1, a1 - b1);
@@ -413,7 +401,7 @@ himmel_status hm_train_refiner_cmd(const hm_job *job, himmel_error *err)
         rc = hm_fail(err, HIMMEL_EIO, "%s: cannot be written", r->o.log);
     if (!rc) rc = prepare(r, err);
     if (!rc) {
-        say(r,
+        hm_log(r->log,
             "refiner: %zu parameters, width %d, %d blocks, then %d channels, %d convolutions; peak %.0f "
             "GFLOPS\n",
             hm_params_count(&r->ps), r->cfg.refiner.width, r->cfg.refiner.n_blocks, r->cfg.refiner.width2,

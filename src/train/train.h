@@ -2,6 +2,8 @@
 #ifndef HM_TRAIN_H
 #define HM_TRAIN_H
 
+#include <stdio.h>
+
 #include "base/base.h"
 
 typedef struct {
@@ -18,6 +20,9 @@ himmel_status hm_train_join_cmd(const hm_job *job, himmel_error *err);  /* parts
 himmel_status hm_train_basis_cmd(const hm_job *job, himmel_error *err);
 himmel_status hm_train_refiner_cmd(const hm_job *job, himmel_error *err);
 himmel_status hm_train_probe_cmd(const hm_job *job, himmel_error *err);   /* the network that evaluation asks */
+
+/* A line (or a part of one) of a job's log, at once on disk; log NULL: nothing. */
+void hm_log(FILE *log, const char *fmt, ...) HM_PRINTF(2, 3);
 
 /* Report a step; true if the job should stop. */
 bool hm_job_step(const hm_job *job, const char *phase, int64_t step, int64_t total, double eta_s, const char *note);
