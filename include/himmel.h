@@ -46,13 +46,16 @@ typedef struct himmel_ctx himmel_ctx;
 
 typedef struct {
     int threads;     /* for computing, 0 = all cores, at most 1024; same threads, same bytes */
-    const char *isa; /* NULL = the machine's best; "baseline", "avx2", "avx512" limit the whole process */
 } himmel_options;
 
 HIMMEL_API himmel_options himmel_options_default(void);
 
 /* "0.1.0": version of the library; static storage. */
 HIMMEL_API const char *himmel_version(void);
+
+/* Use no more of the machine than "baseline", "avx2" or "avx512", in the whole process, for good. Call it before anything
+ * else. EINVAL: another name, or too late. */
+HIMMEL_API himmel_status himmel_limit_isa(const char *name, himmel_error *err);
 
 /* Open a weights file. path NULL searches himmel-1.safetensors in: weights/ beside the folder of the
  * executable, weights/ in the working directory, share/himmel/ beside the folder of the executable. opts NULL

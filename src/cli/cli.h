@@ -12,7 +12,6 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 /* What the environment says, read in main only. */
 typedef struct {
     const char *model; /* HIMMEL_MODEL */
-    const char *isa;   /* HIMMEL_ISA */
 } cli_env;
 
 /* ---- main.c ---- */

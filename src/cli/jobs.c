@@ -106,7 +106,6 @@ int cmd_info(int argc, char **argv, const cli_env *env)
     }
     args_free(&a);
     himmel_options o = himmel_options_default();
-    o.isa = env->isa && *env->isa ? env->isa : NULL;
     if (a.threads > 0) o.threads = (int)a.threads;
     himmel_ctx *ctx;
     himmel_model_info info;

@@ -36,9 +36,14 @@ static void catch_signals(void)
 
 int main(int argc, char **argv)
 {
-    const cli_env env = {getenv("HIMMEL_MODEL"), getenv("HIMMEL_ISA")};
-    const char *what = argc > 1 ? argv[1] : "";
+    const cli_env env = {getenv("HIMMEL_MODEL")};
+    const char *what = argc > 1 ? argv[1] : "", *isa = getenv("HIMMEL_ISA");
+    himmel_error err;
     catch_signals();
+    if (isa && *isa && himmel_limit_isa(isa, &err)) {
+        show_error(false, &err);
+        return EXIT_FAILED;
+    }
     if (argc < 2) {
         cmd_help(0, NULL);
         return EXIT_USAGE;

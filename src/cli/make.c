@@ -155,7 +155,6 @@ static himmel_status make_one(himmel_ctx *ctx, cli_args *a, himmel_error *err)
 static himmel_status make_all(cli_args *a, const cli_env *env, himmel_error *err)
 {
     himmel_options o = himmel_options_default();
-    o.isa = env->isa && *env->isa ? env->isa : NULL;
     if (a->threads > 0) o.threads = (int)a->threads;
     const char *model = a->model ? a->model : env->model && *env->model ? env->model : NULL;
     himmel_ctx *ctx;

@@ -19,6 +19,11 @@ const char *himmel_version(void)
     return HIMMEL_VERSION;
 }
 
+himmel_status himmel_limit_isa(const char *name, himmel_error *err)
+{
+    return hm_isa_limit(name, err);
+}
+
 /* Folder above the one of the executable ("/usr" for /usr/bin/himmel), "" if that cannot be told. */
 static void above_executable(char *out, size_t cap)
 {
@@ -67,9 +72,9 @@ himmel_status himmel_open(himmel_ctx **out, const char *path, const himmel_optio
     if (!ctx) return hm_fail(err, HIMMEL_ENOMEM, "out of memory");
     pthread_mutex_init(&ctx->lock, NULL);
     ctx->threads = o.threads ? o.threads : omp_get_num_procs();
-    himmel_status rc = o.isa ? hm_isa_limit(o.isa, err) : HIMMEL_OK;
-    if (!rc && !path) rc = find_weights(ctx->path, sizeof ctx->path, err);
-    else if (!rc && (size_t)snprintf(ctx->path, sizeof ctx->path, "%s", path) >= sizeof ctx->path)
+    himmel_status rc = HIMMEL_OK;
+    if (!path) rc = find_weights(ctx->path, sizeof ctx->path, err);
+    else if ((size_t)snprintf(ctx->path, sizeof ctx->path, "%s", path) >= sizeof ctx->path)
         rc = hm_fail(err, HIMMEL_EINVAL, "%.100s...: path is too long", path);
     if (!rc) {
         hm_set_threads(ctx->threads);
