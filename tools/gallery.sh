@@ -1,6 +1,6 @@
 #!/bin/sh
 # The gallery: 24 uncurated films, prompts of docs/gallery/prompts.txt, seeds 1-24, 3 s at 512x288, as one sheet of their first,
-# middle and last pictures: docs/gallery/sheet.jpg.
+# middle and last pictures: docs/gallery/sheet.jpg. The first six also move: docs/gallery/sample.webp.
 set -eu
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -13,4 +13,7 @@ while read -r prompt; do
         -frames:v 1 "$dir/$n.png"
 done <docs/gallery/prompts.txt
 ffmpeg -loglevel error -y -pattern_type glob -i "$dir/*.png" -vf "tile=2x12" -frames:v 1 -q:v 4 docs/gallery/sheet.jpg
-echo "wrote docs/gallery/sheet.jpg"
+ffmpeg -loglevel error -y -i "$dir/01.mp4" -i "$dir/02.mp4" -i "$dir/03.mp4" -i "$dir/04.mp4" -i "$dir/05.mp4" -i "$dir/06.mp4" \
+    -filter_complex "xstack=inputs=6:layout=0_0|w0_0|0_h0|w0_h0|0_h0+h1|w0_h0+h1,fps=12,scale=640:-2:flags=lanczos" \
+    -loop 0 -quality 60 -compression_level 5 docs/gallery/sample.webp
+echo "wrote docs/gallery/sheet.jpg and docs/gallery/sample.webp"
