@@ -46,6 +46,7 @@ typedef struct himmel_ctx himmel_ctx;
 
 typedef struct {
     int threads;     /* for computing, 0 = all cores, at most 1024; same threads, same bytes */
+    const char *identity; /* folder of the signing identity, made at the first film; NULL = ~/.config/himmel */
 } himmel_options;
 
 HIMMEL_API himmel_options himmel_options_default(void);
@@ -123,6 +124,9 @@ enum {
     HIMMEL_MAX_PROMPT = 4096 /* bytes */
 };
 
+/* May others train on the result or mine it? Goes into the signed Content Credentials (cawg.training-mining). */
+typedef enum { HIMMEL_MINING_UNSAID, HIMMEL_MINING_ALLOWED, HIMMEL_MINING_FORBIDDEN } himmel_mining;
+
 typedef struct {
     himmel_kind kind;
     const char *prompt;    /* English or German, 1..HIMMEL_MAX_PROMPT bytes */
@@ -138,6 +142,8 @@ typedef struct {
     himmel_progress_fn *on_progress; /* may be NULL */
     himmel_preview_fn *on_preview;   /* may be NULL */
     void *user;            /* handed to both */
+    int sign_prompt;       /* 1: prompt and seed go into the signed Content Credentials too */
+    himmel_mining mining;
 } himmel_request;
 
 /* A film of 1920x1080, 10 s, 24 fps, seed 0, 25 steps, guidance 3, with the mark; prompt and output NULL. */
@@ -183,6 +189,56 @@ typedef struct {
 HIMMEL_API himmel_status himmel_generate(himmel_ctx *ctx, const himmel_request *req, himmel_result *result,
                                          himmel_error *err);
 
+/* ---- editing: films and pictures that are there already (docs/editing.md) ---- */
+
+typedef struct {
+    const char *path;  /* film or picture, at most 4096 pixels a side */
+    double from, to;   /* the part of a film that is used, seconds; to 0: to its end */
+} himmel_clip;
+
+typedef struct {
+    double at;           /* seconds; ascending */
+    const char *picture; /* shown then, NULL: none */
+    const char *prompt;  /* holds from then on, NULL: the one before goes on */
+} himmel_card;
+
+typedef enum {
+    HIMMEL_EDIT_NEW,    /* a new film of request.seconds through cards: animate, storyboard, interpolate pictures */
+    HIMMEL_EDIT_JOIN,   /* clips in order with new seconds before, between and after: extend, blend, loop, trim, join */
+    HIMMEL_EDIT_CHANGE  /* clips[0] itself: inpaint, outpaint, remix */
+} himmel_edit_mode;
+
+typedef enum { HIMMEL_FIT_CROP, HIMMEL_FIT_PAD } himmel_fit;
+
+enum { HIMMEL_MAX_SECONDS = 60, HIMMEL_MAX_CLIPS = 32, HIMMEL_MAX_CARDS = 32 };
+
+typedef struct {
+    himmel_edit_mode mode;
+    const himmel_clip *clips; /* JOIN: 1..HIMMEL_MAX_CLIPS films, CHANGE: one film or picture */
+    size_t n_clips;
+    double before, between, after; /* JOIN: new seconds; between at most 8, the others 56 */
+    int loop;                 /* JOIN: 1: `after` (at most 8) leads back to the first frame */
+    const himmel_card *cards; /* NEW: up to HIMMEL_MAX_CARDS */
+    size_t n_cards;
+    /* CHANGE: what may change: the white of mask (a picture or film of the size of the input), or a box in pixels of
+     * the input, all the time or from..to seconds (box_to 0: to the end), or (outpaint) what the input does not cover.
+     * The rest stays as it is to the pixel. */
+    const char *mask;
+    double box[4];            /* x, y, width, height; width 0: no box */
+    double box_from, box_to;
+    int outpaint;
+    double strength;          /* CHANGE without any of these: 0.01 = nearly the same .. 1 = only the prompt */
+    himmel_fit fit;           /* inputs of other shape than the result: cut off or put black around (outpaint: fill it) */
+} himmel_edit;
+
+HIMMEL_API himmel_edit himmel_edit_default(void);
+
+/* Make one film or picture from others. In req, width and height 0 and fps_num 0 follow the first input, prompt may be
+ * NULL, seconds counts for NEW only. Frames of clips go through untouched (before the mark and encoding). Otherwise as
+ * himmel_generate; EFORMAT, EIO: an input cannot be read; EINVAL names the field, the file and the value. */
+HIMMEL_API himmel_status himmel_edit_run(himmel_ctx *ctx, const himmel_request *req, const himmel_edit *edit,
+                                         himmel_result *result, himmel_error *err);
+
 /* ---- prompts ---- */
 
 /* The words of prompt that himmel-1 has never seen, as "piano, cat" into buf (cut to cap, always terminated).
@@ -194,6 +250,45 @@ HIMMEL_API const char *himmel_known_words(void);
  * write the full prompt in the prompt's language into buf. EINVAL: empty, broken UTF-8, or buf too small. */
 HIMMEL_API himmel_status himmel_expand(const char *prompt, uint64_t seed, char *buf, size_t cap,
                                        himmel_error *err);
+
+/* ---- where files come from (docs/provenance.md) ---- */
+
+typedef enum { HIMMEL_LAYER_ABSENT, HIMMEL_LAYER_FOUND, HIMMEL_LAYER_BROKEN } himmel_layer;
+
+typedef struct {
+    himmel_layer credentials; /* signed Content Credentials (C2PA), ours or another tool's */
+    int trusted;              /* 1: their signer leads to a root in the identity folder */
+    int made_by_machine;      /* 1: they say that a generative model made the file, or part of it */
+    char *json;               /* everything, as one JSON object on one line: docs/provenance.md */
+} himmel_verdict;
+
+/* What a file says about itself and whether that holds. identity as in himmel_options. EIO: path cannot be read; a
+ * broken file is a verdict, not an error. HIMMEL_OK: himmel_verdict_free() releases *out. */
+HIMMEL_API himmel_status himmel_verify(const char *path, const char *identity, himmel_verdict *out,
+                                       himmel_error *err);
+HIMMEL_API void himmel_verdict_free(himmel_verdict *verdict);
+
+typedef struct {
+    char name[280], issuer[280];
+    char algorithm[16];    /* "Ed25519", "ES256" ... */
+    char valid_until[16];  /* 2036-11-22 */
+    char fingerprint[65];  /* SHA-256 of the certificate */
+    char issuer_id[9];     /* what films carry of it: first bytes of the SHA-256 of the public key */
+    char folder[4096];
+    int self_signed;       /* 1: made by himmel: valid, trusted by nobody until they take root.pem */
+} himmel_identity;
+
+/* The identity that signs; made if there is none. EIO, EFORMAT: the folder or what is in it cannot be used. */
+HIMMEL_API himmel_status himmel_identity_show(const char *identity, himmel_identity *out, himmel_error *err);
+/* A new key and certificates. name NULL = a random one; algorithm NULL = Ed25519 (same film, same bytes), or ES256,
+ * ES384. EINVAL: there is one already and replace is 0. */
+HIMMEL_API himmel_status himmel_identity_new(const char *identity, const char *name, const char *algorithm, int replace,
+                                             himmel_error *err);
+/* A PEM file of a private key, its certificate and those above it becomes the identity. */
+HIMMEL_API himmel_status himmel_identity_import(const char *identity, const char *path, int replace,
+                                                himmel_error *err);
+/* Files signed under this root certificate (PEM) are trusted from now on. */
+HIMMEL_API himmel_status himmel_identity_trust(const char *identity, const char *path, himmel_error *err);
 
 /* ---- long jobs: training, evaluation, footage ---- */
 

@@ -26,6 +26,8 @@ typedef enum {
     O_VERBOSE,
     O_QUIET,
     O_NO_MARK,
+    O_SIGN_PROMPT,
+    O_MINING,
     O_PLAN,
     O_HELP,
     O_VERSION
@@ -53,6 +55,8 @@ static const struct {
                {"verbose", 'v', O_VERBOSE, false},
                {"quiet", 'q', O_QUIET, false},
                {"no-visible-mark", 0, O_NO_MARK, false},
+               {"sign-prompt", 0, O_SIGN_PROMPT, false},
+               {"mining", 0, O_MINING, true},
                {"plan", 0, O_PLAN, false},
                {"help", 'h', O_HELP, false},
                {"version", 0, O_VERSION, false}};
@@ -174,6 +178,10 @@ static bool take(cli_args *a, option_id id, const char *name, const char *v)
     case O_VERBOSE: a->verbose = true; return true;
     case O_QUIET: a->quiet = true; return true;
     case O_NO_MARK: a->req.visible_mark = 0; return true;
+    case O_SIGN_PROMPT: a->req.sign_prompt = 1; return true;
+    case O_MINING:
+        a->req.mining = !strcmp(v, "allowed") ? HIMMEL_MINING_ALLOWED : HIMMEL_MINING_FORBIDDEN;
+        return !strcmp(v, "allowed") || !strcmp(v, "forbidden") || wrong(name, v, "wants allowed or forbidden");
     case O_PLAN: a->plan_only = true; return true;
     case O_HELP: a->help = true; return true;
     case O_VERSION: a->version = true; return true;

@@ -12,6 +12,7 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 /* What the environment says, read in main only. */
 typedef struct {
     const char *model; /* HIMMEL_MODEL */
+    const char *identity; /* HIMMEL_IDENTITY_DIR, else $XDG_CONFIG_HOME/himmel, else NULL */
 } cli_env;
 
 /* ---- main.c ---- */
@@ -52,6 +53,8 @@ double clock_seconds(void);
 int cmd_make(himmel_kind kind, int argc, char **argv, const cli_env *env);
 int cmd_info(int argc, char **argv, const cli_env *env);
 int cmd_job(const char *name, int argc, char **argv);
+int cmd_verify(int argc, char **argv, const cli_env *env);
+int cmd_identity(int argc, char **argv, const cli_env *env);
 int cmd_help(int argc, char **argv);
 
 #endif

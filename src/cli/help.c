@@ -22,6 +22,8 @@ static const char main_help[] =
     "  -n, --variations N    several at once: film-1.mp4, film-2.mp4 ...\n"
     "      --expand          fill in what the prompt leaves open and print the full prompt\n"
     "      --no-visible-mark leave out the small himmel sign in the corner\n"
+    "      --sign-prompt     put prompt and seed into the signed Content Credentials too\n"
+    "      --mining WHAT     allowed or forbidden: may others train on it (said in the Content Credentials)\n"
     "\n"
     "While it works\n"
     "      --preview         draw frames in the terminal\n"
@@ -35,7 +37,10 @@ static const char main_help[] =
     "  -t, --threads N       of the networks (all cores); part of what the bytes depend on\n"
     "      HIMMEL_ISA        baseline, avx2 or avx512: use no more than that\n"
     "\n"
-    "Other commands: himmel info, world, train, eval, version, help [image|world|train|eval|models]\n"
+    "      HIMMEL_IDENTITY_DIR  folder of the signing identity  ($XDG_CONFIG_HOME/himmel, ~/.config/himmel)\n"
+    "\n"
+    "Other commands: himmel verify FILE... [--json], himmel identity show|new|import|trust\n"
+    "                himmel info, world, train, eval, version, help [image|world|train|eval|models]\n"
     "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.\n";
 
 static const char image_help[] =

@@ -34,11 +34,22 @@ static void catch_signals(void)
     sigaction(SIGXFSZ, &sa, NULL);
 }
 
+/* Where the signing identity lives; NULL leaves it to the library. */
+static const char *identity_dir(char *out, size_t cap)
+{
+    const char *dir = getenv("HIMMEL_IDENTITY_DIR"), *config = getenv("XDG_CONFIG_HOME");
+    if (dir && *dir) return dir;
+    if (!config || !*config) return NULL;
+    return (size_t)snprintf(out, cap, "%s/himmel", config) < cap ? out : NULL;
+}
+
 int main(int argc, char **argv)
 {
-    const cli_env env = {getenv("HIMMEL_MODEL")};
+    cli_env env = {.model = getenv("HIMMEL_MODEL")};
     const char *what = argc > 1 ? argv[1] : "", *isa = getenv("HIMMEL_ISA");
     himmel_error err;
+    char config[4096];
+    env.identity = identity_dir(config, sizeof config);
     catch_signals();
     if (isa && *isa && himmel_limit_isa(isa, &err)) {
         show_error(false, &err);
@@ -55,6 +66,8 @@ int main(int argc, char **argv)
         return EXIT_DONE;
     }
     if (!strcmp(what, "info")) return cmd_info(argc - 2, argv + 2, &env);
+    if (!strcmp(what, "verify")) return cmd_verify(argc - 2, argv + 2, &env);
+    if (!strcmp(what, "identity")) return cmd_identity(argc - 2, argv + 2, &env);
     if (!strcmp(what, "film")) return cmd_make(HIMMEL_FILM, argc - 2, argv + 2, &env);
     if (!strcmp(what, "image")) return cmd_make(HIMMEL_IMAGE, argc - 2, argv + 2, &env);
     if (!strcmp(what, "train") || !strcmp(what, "eval") || !strcmp(what, "world"))

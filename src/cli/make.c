@@ -156,6 +156,7 @@ static himmel_status make_all(cli_args *a, const cli_env *env, himmel_error *err
 {
     himmel_options o = himmel_options_default();
     if (a->threads > 0) o.threads = (int)a->threads;
+    o.identity = env->identity;
     const char *model = a->model ? a->model : env->model && *env->model ? env->model : NULL;
     himmel_ctx *ctx;
     himmel_status rc = himmel_open(&ctx, model, &o, err);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "film/film.h"
+#include "provenance/identity.h"
 
 static const char weights_name[] = "himmel-1.safetensors";
 
@@ -76,6 +77,8 @@ himmel_status himmel_open(himmel_ctx **out, const char *path, const himmel_optio
     if (!path) rc = find_weights(ctx->path, sizeof ctx->path, err);
     else if ((size_t)snprintf(ctx->path, sizeof ctx->path, "%s", path) >= sizeof ctx->path)
         rc = hm_fail(err, HIMMEL_EINVAL, "%.100s...: path is too long", path);
+    if (hm_identity_dir(ctx->identity_dir, sizeof ctx->identity_dir, o.identity, NULL))
+        *ctx->identity_dir = 0; /* no home: an error once something must be signed */
     if (!rc) {
         hm_set_threads(ctx->threads);
         rc = hm_himmel1_open(&ctx->model, ctx->path, err);
@@ -97,6 +100,7 @@ void himmel_close(himmel_ctx *ctx)
 {
     if (!ctx) return;
     hm_himmel1_close(ctx->model);
+    hm_identity_free(ctx->identity);
     pthread_mutex_destroy(&ctx->lock);
     free(ctx);
 }

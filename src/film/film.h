@@ -17,6 +17,8 @@ struct himmel_ctx {
     uint64_t file_bytes, n_params;
     pthread_mutex_t lock; /* of what is measured or counted once */
     double peak_gflops;   /* 0 = not measured yet */
+    char identity_dir[4096];
+    struct hm_identity *identity; /* NULL = not needed yet */
 };
 
 /* ---- layout: what is computed for a request (layout.c) ---- */
@@ -35,8 +37,24 @@ void hm_layout_for(hm_layout *l, const himmel_request *req); /* of a request tha
 
 /* ---- sampler (sample.c) ---- */
 
+/* What is given beside the words. A known token has noise level 0 and stays as it is (as in training). */
+enum { HM_MAX_EXTRA = 3 };
+typedef struct {
+    const float *z;       /* [T*gh*gw*K]; used where known, and everywhere if start is below 1 */
+    const uint8_t *known; /* [T*gh*gw] 1: the token stays as in z; NULL: none does */
+    double start;         /* noise level at the first step, 0 < start <= 1; below 1 unknown tokens start from z */
+    int n_extra;          /* stills at other times, at most HM_MAX_EXTRA: seen, never part of the result */
+    const float *extra;   /* [n_extra*gh*gw*K] */
+    double extra_at[HM_MAX_EXTRA]; /* their seconds in the film */
+    /* Puts what is known of partly known tokens into the estimate of the clean latents; NULL: nothing is. Called
+     * after every step, last = the last one. */
+    void (*paste)(void *user, float *clean, bool last);
+    void *user;
+} hm_given;
+
 typedef struct {
     const char *prompt, *negative; /* NULL or "": nothing said */
+    const hm_given *given;         /* NULL: nothing but noise */
     uint64_t seed;
     int steps;
     double guidance;

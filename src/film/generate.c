@@ -12,6 +12,7 @@
 
 #include "film/film.h"
 #include "film/plan.h"
+#include "film/sign.h"
 #include "media/image.h"
 #include "provenance/visible_mark.h"
 
@@ -33,6 +34,7 @@ typedef struct {
     uint8_t *picture, *preview;
     int preview_w, preview_h;
     double start, phase_start, last_preview;
+    hm_signer signer;
     hm_tag tags[MAX_TAGS];
     size_t n_tags;
     char tag_text[4][640];
@@ -143,10 +145,12 @@ static himmel_status prepare(job *j, himmel_error *err)
     const himmel_request *r = j->req;
     const hm_layout *l = &j->l;
     const bool film = r->kind == HIMMEL_FILM;
-    himmel_status rc = HIMMEL_OK;
+    himmel_status rc = hm_signer_open(&j->signer, j->ctx, r, err);
+    if (rc) return rc;
     make_tags(j);
     if (film) {
-        const hm_encoder_opts eo = {r->width, r->height, r->fps_num, r->fps_den, j->tags, j->n_tags};
+        const hm_encoder_opts eo = {r->width,  r->height, r->fps_num,     r->fps_den,
+                                    j->tags,   j->n_tags, hm_signer_seal, &j->signer};
         rc = hm_encoder_open(&j->encoder, r->output, &eo, err);
     } else {
         rc = probe_output(r->output, err);
@@ -223,7 +227,7 @@ static himmel_status frame(job *j, hm_stream *s, int i, himmel_error *err)
     const double t1 = hm_now();
     himmel_status rc = HIMMEL_OK;
     if (film) rc = hm_encoder_push(j->encoder, err);
-    else rc = hm_image_write(r->output, to, j->tags, j->n_tags, &j->result.file_bytes, err);
+    else rc = hm_image_write_sealed(r->output, to, j->tags, j->n_tags, hm_signer_seal, &j->signer, &j->result.file_bytes, err);
     j->result.phase[P_SCALE].seconds += t1 - t0;
     j->result.phase[P_ENCODE].seconds += hm_now() - t1;
     if (rc) return rc;

@@ -107,8 +107,8 @@ static himmel_status check_output(const himmel_request *r, himmel_error *err)
 
 static himmel_status check_film(const himmel_request *r, himmel_error *err)
 {
-    if (!(r->seconds >= 1 && r->seconds <= HM_H1_MAX_SECONDS))
-        return hm_fail(err, HIMMEL_EINVAL, "seconds is %g, must be 1..%d", r->seconds, HM_H1_MAX_SECONDS);
+    if (!(r->seconds >= 1 && r->seconds <= HIMMEL_MAX_SECONDS))
+        return hm_fail(err, HIMMEL_EINVAL, "seconds is %g, must be 1..%d", r->seconds, HIMMEL_MAX_SECONDS);
     const double fps = r->fps_den > 0 ? (double)r->fps_num / r->fps_den : -1;
     if (!(fps >= 1 && fps <= HIMMEL_MAX_FPS) || r->fps_den > 1 << 20)
         return hm_fail(err, HIMMEL_EINVAL, "fps is %d/%d, must be 1..%d", r->fps_num, r->fps_den,

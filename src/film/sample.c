@@ -1,8 +1,10 @@
 /* sample.c - from words and noise to latents: the one loop.   SPDX-License-Identifier: MIT
  *   prompt, negative -T5-> [2,M,D]     noise x [N,K] -transformer, guidance, Euler, steps times-> latents
  * Both halves of guidance go through the transformer as a batch of two. Noise is Philox by position, so the
- * start of a film does not depend on threads; element i of the film is element i of the stream. Memory: arena
- * of one forward pass; x, velocity and estimate are N K floats each. */
+ * start of a film does not depend on threads; element i of the film is element i of the stream. Known tokens
+ * are part of x, stay as they are and go in at noise level 0; extra stills stand behind the film's tokens. Where
+ * known pixels are pasted into the estimate, the step goes to (1 - t') clean + t' noise, both as they are then.
+ * Memory: arena of one forward pass; x, velocity and estimate are N K floats each. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,12 +21,31 @@ typedef struct {
     const hm_himmel1 *m;
     const hm_sample_opts *o;
     hm_graph *g;
-    int64_t B, N, K;
+    int64_t B, N, K;   /* N: tokens of the film and the extra stills */
+    int64_t film;      /* tokens of the film */
     float *x, *v, *clean;
     float *cosine, *sine;
-    int32_t *row;      /* all tokens have the same noise level here */
+    int32_t *row;      /* [B*N] 0: at the step's noise level, 1: known, at level 0 */
+    bool any_known;
     hm_tensor *text, *mask;
 } run;
+
+/* Positions and rows of the extra stills and of what is known. */
+static void place_extra(run *r, double (*pos)[3])
+{
+    const hm_given *given = r->o->given;
+    const int64_t area = (int64_t)r->o->gh * r->o->gw;
+    for (int64_t i = r->film; i < r->N; i++) {
+        const int64_t e = (i - r->film) / area;
+        memcpy(pos[i], pos[(i - r->film) % area], sizeof *pos);
+        pos[i][0] = given->extra_at[e];
+    }
+    for (int64_t i = 0; i < r->N; i++) {
+        const bool known = i >= r->film || (given && given->known && given->known[i]);
+        r->any_known |= known;
+        for (int64_t b = 0; b < r->B; b++) r->row[b * r->N + i] = known;
+    }
+}
 
 static himmel_status run_init(run *r, const hm_himmel1 *m, const hm_sample_opts *o, int threads, bool plan,
                               himmel_error *err)
@@ -33,7 +54,9 @@ static himmel_status run_init(run *r, const hm_himmel1 *m, const hm_sample_opts 
     r->m = m;
     r->o = o;
     r->B = o->guidance > 1 ? 2 : 1;
-    r->N = (int64_t)o->T * o->gh * o->gw;
+    const int n_extra = o->given ? o->given->n_extra : 0;
+    r->film = (int64_t)o->T * o->gh * o->gw;
+    r->N = r->film + (int64_t)n_extra * o->gh * o->gw;
     r->K = m->dit.cfg.in_channels;
     const size_t n = (size_t)(r->N * r->K), half = (size_t)(m->dit.cfg.n_heads * m->dit.cfg.head_dim / 2);
     r->x = malloc(n * sizeof *r->x);
@@ -48,6 +71,7 @@ static himmel_status run_init(run *r, const hm_himmel1 *m, const hm_sample_opts 
         rc = hm_fail(err, HIMMEL_ENOMEM, "out of memory for %dx%dx%d latents", o->T, o->gh, o->gw);
     if (!rc) {
         hm_himmel1_positions(o->T, o->gh, o->gw, pos);
+        place_extra(r, pos);
         hm_dit_rope(&m->dit.cfg, (const double(*)[3])pos, r->N, r->cosine, r->sine);
         rc = hm_graph_new(&r->g, &(hm_graph_opts){.act = HM_BF16, .plan = plan, .n_threads = threads}, err);
     }
@@ -77,14 +101,49 @@ static void forward(run *r, float t)
     hm_tensor *x = hm_new(r->g, HM_F32, HM_DIMS(r->B, r->N, r->K));
     if (x->data)
         for (int64_t b = 0; b < r->B; b++) memcpy((float *)x->data + (size_t)b * n, r->x, n * sizeof *r->x);
+    const float levels[2] = {t, 0};
     const hm_dit_input in = {.x = hm_cast(r->g, x, hm_act(r->g)),
-                             .levels = &t, .n_levels = 1, .row = r->row,
+                             .levels = levels, .n_levels = r->any_known ? 2 : 1, .row = r->row,
                              .cosine = hm_wrap(r->g, HM_F32, HM_DIMS(1, r->N, half), r->cosine),
                              .sine = hm_wrap(r->g, HM_F32, HM_DIMS(1, r->N, half), r->sine),
                              .text = r->text, .text_mask = r->mask};
     const hm_tensor *v = hm_dit_forward(r->g, &r->m->dit, &in);
     if (v->data) hm_convert(r->v, HM_F32, v->data, v->dtype, (size_t)r->B * n);
     hm_restore(r->g, mark);
+}
+
+/* What the first step starts from: noise, noise over what is given, or what is known. */
+static void start(run *r)
+{
+    const hm_given *given = r->o->given;
+    const size_t K = (size_t)r->K, n = (size_t)r->N * K, film = (size_t)r->film * K;
+    hm_randn(r->x, film, r->o->seed, NOISE_STREAM);
+    if (!given) return;
+    if (n > film) memcpy(r->x + film, given->extra, (n - film) * sizeof *r->x);
+    const float s = (float)given->start;
+    for (size_t i = 0; i < film; i++) {
+        if (r->row[i / K]) r->x[i] = given->z[i];
+        else if (s < 1) r->x[i] = (1 - s) * given->z[i] + s * r->x[i];
+    }
+}
+
+/* From level t to level next; r->v is the velocity. */
+static void step(run *r, float t, float next, float *levels, bool last)
+{
+    const hm_given *given = r->o->given;
+    const size_t n = (size_t)(r->film * r->K);
+    const bool paste = given && given->paste;
+    if (r->o->on_step || paste)
+        for (size_t i = 0; i < n; i++) r->clean[i] = r->row[i / (size_t)r->K] ? r->x[i] : r->x[i] - t * r->v[i];
+    if (paste) {
+        for (size_t i = 0; i < n; i++) r->v[i] += r->clean[i]; /* the noise */
+        given->paste(given->user, r->clean, last);
+        for (size_t i = 0; i < n; i++)
+            if (!r->row[i / (size_t)r->K]) r->x[i] = (1 - next) * r->clean[i] + next * r->v[i];
+        return;
+    }
+    for (int64_t i = 0; i < r->N; i++) levels[i] = r->row[i] ? 0 : t, levels[r->N + i] = r->row[i] ? 0 : next;
+    hm_euler_step(r->x, r->v, levels, levels + r->N, r->N, r->K);
 }
 
 static himmel_status loop(run *r, himmel_error *err)
@@ -95,21 +154,19 @@ static himmel_status loop(run *r, himmel_error *err)
     himmel_status rc = hm_schedule(t, o->steps, HM_SCHED_SD3_SHIFT, (double)r->m->shift, 0, err);
     if (rc) return rc;
     t[o->steps] = 0;
-    float *now = malloc(2 * (size_t)r->N * sizeof *now);
-    if (!now) return hm_fail(err, HIMMEL_ENOMEM, "out of memory for noise levels");
-    float *next = now + r->N;
-    hm_randn(r->x, n, o->seed, NOISE_STREAM);
+    if (o->given)
+        for (int s = 0; s < o->steps; s++) t[s] *= (float)o->given->start;
+    float *levels = malloc(2 * (size_t)r->N * sizeof *levels);
+    if (!levels) return hm_fail(err, HIMMEL_ENOMEM, "out of memory for noise levels");
+    start(r);
     for (int s = 0; s < o->steps && !rc; s++) {
         forward(r, t[s]);
         if (r->B == 2) hm_guide(r->v, r->v, r->v + n, (int64_t)n, (float)o->guidance, 0.0f);
-        for (int64_t i = 0; i < r->N; i++) now[i] = t[s], next[i] = t[s + 1];
-        if (o->on_step)
-            for (size_t i = 0; i < n; i++) r->clean[i] = r->x[i] - t[s] * r->v[i];
-        hm_euler_step(r->x, r->v, now, next, r->N, r->K);
+        step(r, t[s], t[s + 1], levels, s + 1 == o->steps);
         if (o->on_step && o->on_step(o->user, s + 1, r->clean))
             rc = hm_fail(err, HIMMEL_ECANCELLED, "stopped after step %d of %d", s + 1, o->steps);
     }
-    free(now);
+    free(levels);
     return rc;
 }
 
@@ -130,7 +187,7 @@ himmel_status hm_sample(const hm_himmel1 *m, const hm_sample_opts *o, int thread
         c.sample_gflop = 1e-9 * (double)hm_flops(r.g) - c.text_gflop;
         c.peak_bytes = hm_peak(r.g);
     }
-    if (!rc) memcpy(z, r.x, (size_t)(r.N * r.K) * sizeof *z);
+    if (!rc) memcpy(z, r.x, (size_t)(r.film * r.K) * sizeof *z);
     if (cost) *cost = c;
     run_deinit(&r);
     return rc;

@@ -179,7 +179,7 @@ himmel_status hm_decoder_next(hm_decoder *d, uint8_t *rgb, double *seconds, bool
         if (seconds)
             *seconds = d->frame->best_effort_timestamp == AV_NOPTS_VALUE
                            ? 0 : (double)d->frame->best_effort_timestamp * tb.num / tb.den;
-        const himmel_status st = to_rgb(d, rgb, err);
+        const himmel_status st = rgb ? to_rgb(d, rgb, err) : HIMMEL_OK;
         av_frame_unref(d->frame);
         return st;
     }

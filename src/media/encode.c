@@ -28,6 +28,8 @@ struct hm_encoder {
     hm_frame view;
     int64_t n_pushed;
     bool file_open; /* PATH.part exists and is ours */
+    hm_seal_fn *seal;
+    void *seal_user;
     uint64_t bytes;
 };
 
@@ -95,6 +97,7 @@ himmel_status hm_encoder_open(hm_encoder **out, const char *path, const hm_encod
                        path);
     hm_encoder *e = calloc(1, sizeof *e);
     if (!e) return hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", path);
+    e->seal = opts->seal, e->seal_user = opts->seal_user;
     himmel_status rc = hm_av_path(e->path, sizeof e->path, "", path, "", err);
     if (!rc) rc = hm_av_path(e->part, sizeof e->part, "", path, ".part", err);
     if (!rc) rc = hm_av_path(url, sizeof url, "file:", e->part, "", err);
@@ -162,9 +165,25 @@ static int close_file(hm_encoder *e)
     return late < 0 ? late : rc;
 }
 
+/* PATH.part through seal, written anew. */
+static himmel_status seal_part(hm_encoder *e, himmel_error *err)
+{
+    hm_map map;
+    uint8_t *sealed = NULL;
+    size_t n;
+    himmel_status rc = hm_map_open(&map, e->part, err);
+    if (!rc) rc = e->seal(e->seal_user, map.data, map.len, &sealed, &n, err);
+    hm_map_close(&map);
+    if (!rc) rc = hm_write_file(e->part, sealed, n, err);
+    free(sealed);
+    return rc;
+}
+
 static himmel_status settle(hm_encoder *e, himmel_error *err)
 {
     struct stat st;
+    const himmel_status rc = e->seal ? seal_part(e, err) : HIMMEL_OK;
+    if (rc) return rc;
     FILE *f = fopen(e->part, "rb+");
     const bool ok = f && !fsync(fileno(f)) && !fstat(fileno(f), &st);
     const int why = errno;

@@ -9,11 +9,17 @@
 
 typedef struct { const char *key, *value; } hm_tag;
 
+/* A finished file's bytes on their way to its name: *out (malloc'ed, the caller's) takes their place. */
+typedef himmel_status hm_seal_fn(void *user, const uint8_t *in, size_t n, uint8_t **out, size_t *n_out,
+                                 himmel_error *err);
+
 typedef struct {
     int width, height;      /* even */
     int fps_num, fps_den;
     const hm_tag *tags;     /* metadata of the file, copied */
     size_t n_tags;
+    hm_seal_fn *seal;       /* may be NULL */
+    void *seal_user;
 } hm_encoder_opts;
 
 typedef struct hm_encoder hm_encoder;

@@ -222,6 +222,24 @@ static himmel_status encode(const image_kind *k, const char *path, const hm_fram
 himmel_status hm_image_write(const char *path, const hm_frame *rgb, const hm_tag *tags, size_t n_tags,
                              uint64_t *n_bytes, himmel_error *err)
 {
+    return hm_image_write_sealed(path, rgb, tags, n_tags, NULL, NULL, n_bytes, err);
+}
+
+/* Pass out through seal. */
+static himmel_status seal_bytes(bytes *out, hm_seal_fn *seal, void *user, himmel_error *err)
+{
+    uint8_t *sealed;
+    size_t n;
+    const himmel_status rc = seal(user, out->data, out->len, &sealed, &n, err);
+    if (rc) return rc;
+    free(out->data);
+    out->data = sealed, out->len = n;
+    return HIMMEL_OK;
+}
+
+himmel_status hm_image_write_sealed(const char *path, const hm_frame *rgb, const hm_tag *tags, size_t n_tags,
+                                    hm_seal_fn *seal, void *seal_user, uint64_t *n_bytes, himmel_error *err)
+{
     const image_kind *k = kind_of(path);
     struct stat st;
     if (!k) return hm_fail(err, HIMMEL_EINVAL, "%s: pictures end in .png, .jpg, .jpeg or .webp", path);
@@ -243,6 +261,7 @@ himmel_status hm_image_write(const char *path, const hm_frame *rgb, const hm_tag
         else tags_jpeg(&out, packet->data, n, tags, n_tags);
         if (out.failed) rc = hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", path);
     }
+    if (!rc && seal) rc = seal_bytes(&out, seal, seal_user, err);
     if (!rc) rc = hm_write_file(path, out.data, out.len, err);
     if (!rc && n_bytes) *n_bytes = out.len;
     free(out.data);

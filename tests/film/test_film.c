@@ -119,7 +119,7 @@ static void test_check(void)
     r = small("x.mp4"), r.height = 2050, refused(r, "2050");
     r = small("x.mp4"), r.seconds = 0.5, refused(r, "seconds");
     r = small("x.mp4"), r.seconds = NAN, refused(r, "seconds");
-    r = small("x.mp4"), r.seconds = 11, refused(r, "seconds");
+    r = small("x.mp4"), r.seconds = 61, refused(r, "seconds");
     r = small("x.mp4"), r.fps_den = 0, refused(r, "fps");
     r = small("x.mp4"), r.fps_num = 121, refused(r, "fps");
     r = small("x.mp4"), r.steps = 0, refused(r, "steps");
@@ -134,7 +134,9 @@ static void test_open(void)
     himmel_options o = himmel_options_default();
     o.threads = -1;
     CHECK(himmel_open(&ctx, weights, &o, &err) == HIMMEL_EINVAL && !ctx, "%s", err.message);
-    CHECK(!himmel_open(&ctx, weights, NULL, &err), "%s", err.message);
+    o = himmel_options_default();
+    o.identity = in_dir("identity");
+    CHECK(!himmel_open(&ctx, weights, &o, &err), "%s", err.message);
     himmel_model_info info;
     CHECK(!himmel_info(ctx, &info, &err) && !strcmp(info.name, "himmel-tiny") && strlen(info.sha256) == 64,
           "info");
@@ -317,7 +319,9 @@ int main(void)
     himmel_error err = {0};
     const hm_himmel1_config c = tiny_config();
     himmel_ctx *ctx;
-    if (tiny_model_write(weights, &c, &err) || himmel_open(&ctx, weights, NULL, &err)) {
+    himmel_options o = himmel_options_default();
+    o.identity = in_dir("identity");
+    if (tiny_model_write(weights, &c, &err) || himmel_open(&ctx, weights, &o, &err)) {
         fprintf(stderr, "%s\n", err.message);
         return 1;
     }

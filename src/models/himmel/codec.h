@@ -34,5 +34,7 @@ himmel_status hm_codec_encode_still(const hm_codec *c, const float *frame, int g
  * 0). Deterministic, streams: any range gives the same values. */
 himmel_status hm_codec_decode(const hm_codec *c, const float *z, int T, int gh, int gw, int from, int n,
                               float *out);
+/* All frames of one second's window, as encode takes them: z [gh][gw][K] -> out [36][16gh][16gw][3]. */
+himmel_status hm_codec_decode_window(const hm_codec *c, const float *z, int gh, int gw, float *out);
 
 #endif

@@ -92,7 +92,7 @@ HM_CLONES static void block_frame(const float *restrict time, const float *restr
 typedef struct {
     const hm_codec *c;
     const float *y; /* [blocks][n or n_still] */
-    int T, j, gh, gw, from, n;
+    int T, j, gh, gw, from, n; /* T 0: window 1 alone, not cross-faded */
     float *out;
 } window;
 
@@ -111,7 +111,7 @@ static void window_block(const window *w, int b)
     const size_t row = (size_t)w->gw * 48, frame = row * 16 * w->gh;
     for (int i = 0; i < w->n; i++) {
         const int f = w->from + i;
-        const float s = hm_codec_share(w->T, w->j, f);
+        const float s = w->T ? hm_codec_share(w->T, w->j, f) : 1.0f;
         if (!(s > 0)) continue;
         float k[HM_DCT_T];
         const int t = w->j ? f - HM_FPS * (w->j - 1) + HM_LAP - 1 : 0;
@@ -147,6 +147,22 @@ himmel_status hm_codec_decode(const hm_codec *c, const float *z, int T, int gh, 
 #pragma omp parallel for schedule(static)
         for (int b = 0; b < blocks; b++) window_block(&w, b);
     }
+    free(x);
+    return HIMMEL_OK;
+}
+
+himmel_status hm_codec_decode_window(const hm_codec *c, const float *z, int gh, int gw, float *out)
+{
+    const int blocks = gh * gw;
+    const size_t nx = (size_t)blocks * HM_NEAR * c->K, ny = (size_t)blocks * c->n;
+    float *x = malloc((nx + ny) * sizeof *x);
+    if (!x) return HIMMEL_ENOMEM;
+    const window w = {.c = c, .y = x + nx, .T = 0, .j = 1, .gh = gh, .gw = gw, .from = 1 - HM_LAP, .n = HM_WINDOW, .out = out};
+    memset(out, 0, (size_t)HM_WINDOW * blocks * 3 * HM_DCT_PLANE * sizeof *out);
+    hm_codec_gather(x, z, gh, gw, c->K);
+    hm_gemm(false, false, blocks, c->n, (int64_t)HM_NEAR * c->K, 1.0f, HM_F32, x, c->decoder, 0.0f, HM_F32, x + nx);
+#pragma omp parallel for schedule(static)
+    for (int b = 0; b < blocks; b++) window_block(&w, b);
     free(x);
     return HIMMEL_OK;
 }

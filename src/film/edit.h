@@ -1,0 +1,66 @@
+/* edit.h - one edit from inputs to frames.   SPDX-License-Identifier: MIT
+ *   inputs -clip.h-> frames at the result's size -> canvases (what is known) -> sampled -> spans of frames -> file */
+#ifndef HM_EDIT_H
+#define HM_EDIT_H
+
+#include "film/canvas.h"
+#include "film/clip.h"
+
+enum { HM_MAX_TAKES = HIMMEL_MAX_CLIPS + 2, HM_MAX_SPANS = 2 * HIMMEL_MAX_CLIPS + 2, HM_FEATHER = 16 };
+
+/* n frames of the result: clip >= 0: frames of that clip from `from` seconds on; take >= 0: frames of that canvas,
+ * `rate` of its seconds in one of the result; both: the canvas where the mask allows, over the clip. */
+typedef struct {
+    int clip, take, n;
+    double from, rate;
+} hm_span;
+
+/* A picture known at a time of a take: what its own reconstruction lacks is added around it, fading in a second. */
+typedef struct {
+    int take;
+    double at;        /* seconds of the take */
+    uint8_t *image;   /* [h][w][3], then NULL */
+    int16_t *missing; /* image - reconstruction, once the take is sampled */
+} hm_anchor;
+
+/* Which pixels of the result may change, at one time. */
+typedef struct {
+    hm_clip *film;      /* NULL: a box, or what the input does not cover */
+    double box[4], from, to; /* in pixels of the result; the box holds from..to seconds */
+    bool outside;       /* the box stays, the rest changes */
+    int w, h;
+    int have;           /* frame of film, or 0/1 of the box in hit and alpha; -1 none */
+    uint8_t *hit;       /* [h][w] 1: may change */
+    uint8_t *alpha;     /* [h][w] share of the new picture, feathered inwards */
+} hm_mask;
+
+typedef struct {
+    himmel_ctx *ctx;
+    const himmel_edit *e;
+    himmel_request req; /* size and rate filled in */
+    hm_layout l;
+    hm_scaler *to_base; /* the result's size -> base */
+    hm_clip *clip[HIMMEL_MAX_CARDS];
+    int n_clips;
+    hm_mask mask;
+    bool masked;
+    hm_canvas take[HM_MAX_TAKES];
+    int n_takes;
+    hm_span span[HM_MAX_SPANS];
+    int n_spans;
+    hm_anchor anchor[2 * HIMMEL_MAX_CARDS];
+    int n_anchors;
+    hm_words words[HIMMEL_MAX_CARDS + 1];
+    size_t n_words;
+} hm_edit;
+
+/* edit_plan.c: inputs opened and checked; req, takes, spans, anchors, words set. */
+himmel_status hm_edit_plan(hm_edit *d, himmel_error *err);
+void hm_edit_deinit(hm_edit *d);
+/* edit_mask.c */
+himmel_status hm_mask_open(hm_mask *m, const himmel_edit *e, const hm_clip *input, const himmel_request *req, int threads,
+                           himmel_error *err);
+void hm_mask_deinit(hm_mask *m);
+himmel_status hm_mask_at(hm_mask *m, double seconds, himmel_error *err); /* sets hit and alpha */
+
+#endif
