@@ -12,6 +12,7 @@ typedef struct {
     double drop_prompt, drop_fact; /* 0.10, 0.15 */
     double known;                  /* share of samples with known tokens (stills, seconds, boxes, shapes), 0.5 for clips */
     double t_mean, t_scale;        /* logit-normal noise levels: 1.5, 1.8 */
+    double subject;                /* weight of the loss in blocks of the subject, against 1 elsewhere; 0 = 1 */
     double fixed_t;                /* >= 0: every sample at this level, nothing known, nothing dropped (validation) */
 } hm_batch_opts;
 

@@ -56,8 +56,51 @@ himmel_status hm_render_latents(const hm_codec *c, const hm_scene *s, double t0,
     return HIMMEL_OK;
 }
 
+/* |a - b| of every block, averaged over its pixels and colours, 0.05 -> 255; the larger of that and what is there. */
+static void add_difference(const float *a, const float *b, int gh, int gw, uint8_t *share)
+{
+    const size_t row = (size_t)gw * HM_BLOCK * 3;
+    for (int y = 0; y < gh; y++)
+        for (int x = 0; x < gw; x++) {
+            float sum = 0;
+            for (int j = 0; j < HM_BLOCK; j++) {
+                const size_t at = ((size_t)y * HM_BLOCK + j) * row + (size_t)x * HM_BLOCK * 3;
+                for (int i = 0; i < 3 * HM_BLOCK; i++) sum += fabsf(a[at + i] - b[at + i]);
+            }
+            const float v = 255.0f * fminf(1.0f, sum / (0.05f * 3 * HM_BLOCK * HM_BLOCK));
+            if (v > share[y * gw + x]) share[y * gw + x] = (uint8_t)v;
+        }
+}
+
+himmel_status hm_render_subject(const hm_scene *s, double t0, int T, int gh, int gw, uint8_t *share, himmel_error *err)
+{
+    const int W = gw * HM_BLOCK, H = gh * HM_BLOCK;
+    const hm_view view = {W, H, 0, 0, W, H};
+    const size_t frame = (size_t)W * H * 3, area = (size_t)gh * gw;
+    memset(share, 0, (size_t)T * area);
+    if (s->fact[HM_FACT_SUBJECT] == HM_SUBJECT_NONE) return HIMMEL_OK;
+    hm_scene empty = *s;
+    empty.fact[HM_FACT_SUBJECT] = HM_SUBJECT_NONE;
+    empty.fact[HM_FACT_COLOUR] = empty.fact[HM_FACT_COUNT] = 0;
+    hm_renderer *with = NULL, *without = NULL;
+    float *a = malloc(2 * frame * sizeof *a);
+    himmel_status rc = a ? hm_renderer_new(&with, s, err) : hm_fail(err, HIMMEL_ENOMEM, "out of memory for a picture");
+    if (!rc) rc = hm_renderer_new(&without, &empty, err);
+    for (int j = 0; j < T && !rc; j++) { /* the picture at second j belongs to the second before it and the one after */
+        hm_render(with, &view, t0 + j, a);
+        hm_render(without, &view, t0 + j, a + frame);
+        add_difference(a, a + frame, gh, gw, share + (size_t)j * area);
+        if (j + 1 < T) add_difference(a, a + frame, gh, gw, share + (size_t)(j + 1) * area);
+    }
+    hm_renderer_free(with);
+    hm_renderer_free(without);
+    free(a);
+    return rc;
+}
+
 typedef struct {
     uint16_t *z, *stills;
+    uint8_t *subject;
     int64_t *seed;
     float *start;
     char scene_sha[65];
@@ -67,6 +110,7 @@ static void shard_buf_free(shard_buf *b)
 {
     free(b->z);
     free(b->stills);
+    free(b->subject);
     free(b->seed);
     free(b->start);
 }
@@ -104,7 +148,9 @@ static himmel_status fill_record(const hm_cache_opts *o, const hm_codec *c, shar
     if (!z) return hm_fail(err, HIMMEL_ENOMEM, "out of memory for coefficients");
     hm_scene s;
     hm_scene_random(&s, (uint64_t)b->seed[i]);
-    const himmel_status rc = hm_render_latents(c, &s, b->start[i], o->T, o->gh, o->gw, z, ns ? z + nz : NULL, err);
+    const size_t area = (size_t)o->T * o->gh * o->gw;
+    himmel_status rc = hm_render_latents(c, &s, b->start[i], o->T, o->gh, o->gw, z, ns ? z + nz : NULL, err);
+    if (!rc) rc = hm_render_subject(&s, b->start[i], o->T, o->gh, o->gw, b->subject + (size_t)i * area, err);
     if (!rc) {
         for (size_t k = 0; k < nz; k++) b->z[(size_t)i * nz + k] = hm_f32_to_bf16(z[k]);
         for (size_t k = 0; k < ns; k++) b->stills[(size_t)i * ns + k] = hm_f32_to_bf16(z[nz + k]);
@@ -121,6 +167,7 @@ static himmel_status write_shard(const hm_cache_opts *o, const hm_codec *c, cons
     if (!w) return hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", path);
     himmel_status rc = hm_st_add(w, "z", HM_BF16, HM_DIMS(n, o->T, o->gh, o->gw, K), b->z, err);
     if (!rc && o->T > 1) rc = hm_st_add(w, "stills", HM_BF16, HM_DIMS(n, o->T - 1, o->gh, o->gw, K), b->stills, err);
+    if (!rc) rc = hm_st_add(w, "subject", HM_U8, HM_DIMS(n, o->T, o->gh, o->gw), b->subject, err);
     if (!rc) rc = hm_st_add(w, "seed", HM_I64, HM_DIMS(n), b->seed, err);
     if (!rc) rc = hm_st_add(w, "start", HM_F32, HM_DIMS(n), b->start, err);
     if (!rc) rc = hm_st_add_meta(w, "renderer", HM_SCENE_VERSION, err);
@@ -136,9 +183,10 @@ static himmel_status make_shard(const hm_cache_opts *o, const hm_codec *c, const
 {
     const size_t block = (size_t)o->gh * o->gw * hm_codec_channels(c), n = (size_t)o->shard_n;
     shard_buf b = {.z = malloc(n * (size_t)o->T * block * 2), .stills = malloc(n * (size_t)o->T * block * 2),
+                   .subject = malloc(n * (size_t)o->T * o->gh * o->gw),
                    .seed = malloc(n * sizeof(int64_t)), .start = malloc(n * sizeof(float))};
     himmel_status rc = HIMMEL_OK;
-    if (!b.z || !b.stills || !b.seed || !b.start)
+    if (!b.z || !b.stills || !b.subject || !b.seed || !b.start)
         rc = hm_fail(err, HIMMEL_ENOMEM, "out of memory for a shard of %zu clips", n);
     else if (!pick_seeds(o, shard, &b))
         rc = hm_fail(err, HIMMEL_EINVAL, "too few suitable scenes from seed %" PRIu64, o->seed);
@@ -241,6 +289,9 @@ static himmel_status open_shard(hm_shard *s, const char *path, int K, const char
         (rc = hm_st_need(s->st, "stills", 5, (int64_t[]){z->dim[0], z->dim[1] - 1, z->dim[2], z->dim[3], K}, &stills, err)))
         return rc;
     const char *hash = hm_st_meta(s->st, "codec_sha256");
+    const hm_tensor *subject = hm_st_find(s->st, "subject");
+    if (subject && (subject->dtype != HM_U8 || hm_numel(subject) * K != hm_numel(z)))
+        return hm_fail(err, HIMMEL_EFORMAT, "%s: \"subject\" is not one byte a block", path);
     if (z->dtype != HM_BF16 || seed->dtype != HM_I64 || (stills && stills->dtype != HM_BF16))
         return hm_fail(err, HIMMEL_EFORMAT, "%s: not a shard of coefficients", path);
     if (!hash || strcmp(hash, codec_hash))
@@ -252,6 +303,7 @@ static himmel_status open_shard(hm_shard *s, const char *path, int K, const char
     s->K = K;
     s->z = z->data;
     s->stills = stills ? stills->data : NULL;
+    s->subject = subject ? subject->data : NULL;
     s->seed = seed->data;
     return HIMMEL_OK;
 }

@@ -2,6 +2,8 @@
  * A shard is a safetensors file of n scenes of one shape:
  *   "z"      BF16 [n, T, gh, gw, K]    still at the clip's start, then T-1 one-second blocks
  *   "stills" BF16 [n, T-1, gh, gw, K]  the still of each later second (time crops, keyframes); absent if T = 1
+ *   "subject" U8 [n, T, gh, gw]        how much of a block is the scene's subject, 0..255: what the loss looks at more closely
+ *                                      (optional)
  *   "seed"   I64 [n], "start" F32 [n]  scene seed; seconds into the scene where the clip starts
  * Metadata: renderer version, SHA-256 over the scenes' JSON, hash of the codec. Scenes whose combination of facts is held
  * out (hm_held_out) are never in a training shard. */
@@ -21,6 +23,10 @@ float hm_clip_start(uint64_t seed, int T);
 himmel_status hm_render_latents(const hm_codec *c, const hm_scene *s, double t0, int T, int gh, int gw, float *z,
                                 float *stills, himmel_error *err);
 
+/* How much of each block is the subject, share [T][gh][gw] 0..255 (0: none, 255: its pixels change by 0.05 or more on
+ * average when the subject is taken out of the scene), at the still and at either end of each second. */
+himmel_status hm_render_subject(const hm_scene *s, double t0, int T, int gh, int gw, uint8_t *share, himmel_error *err);
+
 typedef struct {
     const char *dir;
     int gw, gh, T;
@@ -37,6 +43,7 @@ typedef struct {
     hm_st *st;
     int64_t n, T, gh, gw, K;
     const uint16_t *z, *stills; /* bf16 */
+    const uint8_t *subject;     /* may be NULL */
     const int64_t *seed;
 } hm_shard;
 typedef struct {

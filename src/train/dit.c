@@ -26,7 +26,7 @@ static const char DIT[] = "model.diffusion_model.", TEXT[] = "text_encoder.";
 typedef struct {
     const char *model, *out, *state, *data, *val, *log;
     int64_t steps, batch_tokens, seed, val_every, save_every, layers, heads, threads, decay_from, warmup;
-    double minutes, images, lr, lr_muon, text_lr, ema, known, t_mean, t_scale;
+    double minutes, images, lr, lr_muon, text_lr, ema, known, t_mean, t_scale, subject;
     bool f32, fresh;
 } dit_opts;
 
@@ -60,7 +60,7 @@ static himmel_status parse(dit_run *r, himmel_error *err)
     dit_opts *o = &r->o;
     *o = (dit_opts){.steps = 1000000, .batch_tokens = 3456, .seed = 1, .val_every = 250, .save_every = 500, .layers = 8,
                     .heads = 5, .warmup = 50, .decay_from = 0, .images = 0.5, .lr = 1e-3,
-                    .lr_muon = 0.02, .ema = 0.999, .known = 0.5, .t_mean = 1.5, .t_scale = 1.8};
+                    .lr_muon = 0.02, .ema = 0.999, .known = 0.5, .t_mean = 1.5, .t_scale = 1.8, .subject = 1};
     const hm_option_spec spec[] = {
         {"model", HM_O_STR, &o->model, 0, 0}, {"out", HM_O_STR, &o->out, 0, 0}, {"state", HM_O_STR, &o->state, 0, 0},
         {"data", HM_O_STR, &o->data, 0, 0}, {"val", HM_O_STR, &o->val, 0, 0}, {"log", HM_O_STR, &o->log, 0, 0},
@@ -72,7 +72,7 @@ static himmel_status parse(dit_run *r, himmel_error *err)
         {"ema", HM_O_REAL, &o->ema, 0, 1}, {"known", HM_O_REAL, &o->known, 0, 1}, {"warmup", HM_O_INT, &o->warmup, 1, 1e9},
         {"decay-from", HM_O_INT, &o->decay_from, 0, 1e9}, {"threads", HM_O_INT, &o->threads, 1, 1024},
         {"t-mean", HM_O_REAL, &o->t_mean, -5, 5}, {"t-scale", HM_O_REAL, &o->t_scale, 0.1, 5},
-        {"text-lr", HM_O_REAL, &o->text_lr, 0, 1},
+        {"text-lr", HM_O_REAL, &o->text_lr, 0, 1}, {"subject", HM_O_REAL, &o->subject, 1, 100},
         {"f32", HM_O_FLAG, &o->f32, 0, 0}, {"fresh", HM_O_FLAG, &o->fresh, 0, 0}};
     const himmel_status rc = hm_options_parse("train dit", spec, HM_COUNT(spec), r->job->opts, r->job->n_opts, err);
     if (rc) return rc;
@@ -367,7 +367,7 @@ static himmel_status run(dit_run *r, himmel_error *err)
         r->opt.total = r->o.steps;
     }
     r->bo = (hm_batch_opts){.drop_prompt = 0.10, .drop_fact = 0.15, .known = r->o.known, .t_mean = r->o.t_mean,
-                            .t_scale = r->o.t_scale, .fixed_t = -1};
+                            .t_scale = r->o.t_scale, .subject = r->o.subject, .fixed_t = -1};
     r->peak = hm_measure_peak(r->ps.dtype);
     hm_log(r->log, "run: %zu parameters, %d layers of width %d, step %lld, peak %.0f GFLOPS, %s\n", hm_params_count(&r->ps),
         r->cfg.dit.n_layers, r->cfg.dit.n_heads * r->cfg.dit.head_dim, (long long)r->step, r->peak * 1e-9, hm_isa_name());

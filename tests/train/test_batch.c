@@ -17,7 +17,9 @@ static float value(int rec, int t, int n, int k) { return (float)(rec * 64 + t *
 static void write_shard(const char *dir)
 {
     static uint16_t z[SCENES * T * AREA * K], stills[SCENES * (T - 1) * AREA * K];
+    static uint8_t subject[SCENES * T * AREA]; /* column 1 */
     int64_t seed[SCENES];
+    for (int i = 0; i < SCENES * T * AREA; i++) subject[i] = i % GW == 1 ? 255 : 0;
     for (int r = 0; r < SCENES; r++) {
         seed[r] = 100 + r;
         for (int t = 0; t < T; t++)
@@ -33,6 +35,7 @@ static void write_shard(const char *dir)
     hm_st_writer *w = hm_st_writer_new();
     CHECK(!hm_st_add(w, "z", HM_BF16, HM_DIMS(SCENES, T, GH, GW, K), z, &err), "%s", err.message);
     CHECK(!hm_st_add(w, "stills", HM_BF16, HM_DIMS(SCENES, T - 1, GH, GW, K), stills, &err), "%s", err.message);
+    CHECK(!hm_st_add(w, "subject", HM_U8, HM_DIMS(SCENES, T, GH, GW), subject, &err), "%s", err.message);
     CHECK(!hm_st_add(w, "seed", HM_I64, HM_DIMS(SCENES), seed, &err), "%s", err.message);
     CHECK(!hm_st_add_meta(w, "codec_sha256", "abc", &err), "%s", err.message);
     CHECK(!hm_st_write(w, path, &err), "%s", err.message);
@@ -65,6 +68,17 @@ static void check_sample(const hm_batch *b, int64_t i, const float *parity)
         if (n < film) CHECK(b->pos[n][1] == 16.0 * (double)(n % AREA / GW) && b->pos[n][2] == 16.0 * (double)(n % GW), "position");
     }
     CHECK(known < film + b->n_extra * AREA, "something is left to learn");
+}
+
+/* heavy: the same batch with the subject weighing 3. */
+static void check_subject(const hm_batch *b, const hm_batch *heavy)
+{
+    for (int64_t n = 0; n < b->B * b->N; n++) {
+        const float t = b->levels[b->row[n]], clean = b->x[n * K] - t * b->target[n * K];
+        const bool subject = (int)lrintf(clean) % 16 / 2 == 1 && n % b->N < b->T * AREA;
+        CHECK(fabsf(heavy->weight[n] - (subject ? 3 : 1) * b->weight[n]) < 1e-4f, "token %d weighs %g, not %d x %g", (int)n,
+              (double)heavy->weight[n], subject ? 3 : 1, (double)b->weight[n]);
+    }
 }
 
 int main(void)
@@ -106,6 +120,13 @@ int main(void)
     CHECK(extra && crop && masked, "every kind of batch occurs: %d extra stills, %d crops, %d known stills", extra, crop, masked);
     hm_batch_fill(&b, &c, &c.group[0], parity, tok, &o, 8, 5, 59);
     CHECK(!memcmp(a.x, b.x, (size_t)(a.B * a.N * K) * sizeof(float)) && !memcmp(a.ids, b.ids, (size_t)(a.B * a.M) * 4), "same (seed, step), same batch");
+    hm_batch_opts heavy = o;
+    heavy.subject = 3;
+    for (int64_t step = 0; step < 10; step++) {
+        hm_batch_fill(&a, &c, &c.group[0], parity, tok, &o, 8, 5, step);
+        hm_batch_fill(&b, &c, &c.group[0], parity, tok, &heavy, 8, 5, step);
+        check_subject(&a, &b);
+    }
     hm_batch_deinit(&a);
     hm_batch_deinit(&b);
     hm_tok_free(tok);
