@@ -140,7 +140,7 @@ static bool missing(const hm_canvas *c, const float *z, int w0, int T, int j, fl
     while (lo <= hi && !frame_known(c, base + hi)) hi--;
     if (lo > hi) return false;
     memset(px, 0, n * (size_t)frames * sizeof *px);
-    if (hm_codec_decode(c->m->codec, z, T, c->gh, c->gw, lo, hi - lo + 1, px + n * (size_t)(lo - first))) return false;
+    if (hm_codec_decode_linear(c->m->codec, z, T, c->gh, c->gw, lo, hi - lo + 1, px + n * (size_t)(lo - first))) return false;
     for (int f = lo; f <= hi; f++) difference(c, base + f, px + n * (size_t)(f - first));
     /* frames of the window before the film's first and behind its last: as the nearest one */
     for (int f = first; f < 0 && lo == 0 && j; f++) memcpy(px + n * (size_t)(f - first), px + n * (size_t)(-first), n * sizeof *px);

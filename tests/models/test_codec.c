@@ -113,10 +113,10 @@ static void test_round_trip(const hm_codec *c)
             film[t * FRAME + i] =
                 pic[i] + (float)cos(M_PI * (2 * t + 1) / (2.0 * HM_WINDOW)) * (pic[FRAME + i] - 0.5f);
     CHECK(!hm_codec_encode_still(c, pic, GH, GW, z), "memory");
-    CHECK(!hm_codec_decode(c, z, 1, GH, GW, 0, 1, back), "memory");
+    CHECK(!hm_codec_decode_linear(c, z, 1, GH, GW, 0, 1, back), "memory");
     CHECK(worst(back, pic, FRAME) < 1e-5, "still: %g", worst(back, pic, FRAME));
     CHECK(!hm_codec_encode(c, film, GH, GW, z + nz), "memory");
-    CHECK(!hm_codec_decode(c, z, 2, GH, GW, 0, 25, back), "memory");
+    CHECK(!hm_codec_decode_linear(c, z, 2, GH, GW, 0, 25, back), "memory");
     const double mid = worst(back + 10 * FRAME, film + (10 + HM_LAP - 1) * FRAME, 15 * FRAME);
     CHECK(mid < 1e-5, "frames 10..24 are window 1 alone: %g", mid);
     CHECK(worst(back, pic, FRAME) < worst(back, film + 5 * FRAME, FRAME), "frame 0 is the still");
@@ -232,6 +232,27 @@ static void test_bad_files(parts *p)
     *p = good;
 }
 
+/* Slopes and large edges stay, a small jump between blocks goes. */
+static void test_seams(void)
+{
+    enum { ROWS = 2, COLS = 3, WIDE = 16 * COLS, HIGH = 16 * ROWS };
+    static float slope[HIGH * WIDE * 3], f[HIGH * WIDE * 3];
+    for (int i = 0; i < HIGH * WIDE * 3; i++) slope[i] = 0.2f + 0.004f * (float)(i / 3 % WIDE) + 0.003f * (float)(i / (3 * WIDE));
+    memcpy(f, slope, sizeof f);
+    hm_codec_smooth_seams(f, ROWS, COLS);
+    float worst = 0;
+    for (int i = 0; i < HIGH * WIDE * 3; i++) worst = fmaxf(worst, fabsf(f[i] - slope[i]));
+    CHECK(worst < 1e-5f, "a slope changes by %g", (double)worst);
+    const float jump[] = {0.02f, 0.6f};
+    for (int k = 0; k < 2; k++) {
+        for (int i = 0; i < HIGH * WIDE * 3; i++) f[i] = slope[i] + (i / 3 % WIDE >= 16 ? jump[k] : 0);
+        hm_codec_smooth_seams(f, ROWS, COLS);
+        const float left = f[(5 * WIDE + 16) * 3] - f[(5 * WIDE + 15) * 3] - 0.004f;
+        CHECK(k ? left > 0.55f : fabsf(left) < 0.004f, "of a jump of %g, %g is left", (double)jump[k], (double)left);
+        CHECK(fabsf(f[(5 * WIDE + 30) * 3] - slope[(5 * WIDE + 30) * 3] - jump[k]) < 1e-5f, "far from the seam nothing changes");
+    }
+}
+
 int main(void)
 {
     parts p;
@@ -242,6 +263,7 @@ int main(void)
     CHECK(!parts_load(&p, &c, &st, &err), "%s", err.message);
     test_dct();
     test_shares();
+    test_seams();
     if (c) {
         test_round_trip(c);
         test_ranges(c);

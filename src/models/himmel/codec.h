@@ -6,7 +6,8 @@
  * transform and a truncated separable DCT (n_dct strongest values, <= 10 temporal frequencies), minus mean,
  * onto K principal components (PCA of our footage and its mirror, so that every component is even or odd
  * under left-right flip), half-whitened. Decoding is linear from the block's own and its 8 spatial
- * neighbours' coefficients (least squares), windows cross-faded over 12 frames. recipe.md §4. */
+ * neighbours' coefficients (least squares), windows cross-faded over 12 frames (recipe.md §4); small jumps that are left between
+ * blocks are smoothed away (codec_seams.c). */
 #ifndef HM_CODEC_H
 #define HM_CODEC_H
 
@@ -34,7 +35,10 @@ himmel_status hm_codec_encode_still(const hm_codec *c, const float *frame, int g
  * 0). Deterministic, streams: any range gives the same values. */
 himmel_status hm_codec_decode(const hm_codec *c, const float *z, int T, int gh, int gw, int from, int n,
                               float *out);
-/* All frames of one second's window, as encode takes them: z [gh][gw][K] -> out [36][16gh][16gw][3]. */
+/* Likewise without smoothing the seams between blocks: linear in z, as projecting back needs it. */
+himmel_status hm_codec_decode_linear(const hm_codec *c, const float *z, int T, int gh, int gw, int from, int n,
+                                     float *out);
+/* All frames of one second's window, as encode takes them, linear: z [gh][gw][K] -> out [36][16gh][16gw][3]. */
 himmel_status hm_codec_decode_window(const hm_codec *c, const float *z, int gh, int gw, float *out);
 
 #endif

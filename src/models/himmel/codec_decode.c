@@ -1,4 +1,4 @@
-/* codec_decode.c - coefficients -> film frames: neighbour decode, inverse DCT, cross-fade.
+/* codec_decode.c - coefficients -> film frames: neighbour decode, inverse DCT, cross-fade, seams.
  * SPDX-License-Identifier: MIT
  * Window j >= 1 covers frames 24(j-1)-5 .. 24j+6; neighbours in time overlap in 12 frames. Every frame is the
  * sum of its windows in ascending order, and every product has the shape of a whole latent frame, so any
@@ -128,8 +128,8 @@ static bool window_used(int T, int j, int from, int n)
     return false;
 }
 
-himmel_status hm_codec_decode(const hm_codec *c, const float *z, int T, int gh, int gw, int from, int n,
-                              float *out)
+himmel_status hm_codec_decode_linear(const hm_codec *c, const float *z, int T, int gh, int gw, int from, int n,
+                                     float *out)
 {
     const int blocks = gh * gw;
     const size_t nx = (size_t)blocks * HM_NEAR * c->K, ny = (size_t)blocks * c->n;
@@ -149,6 +149,14 @@ himmel_status hm_codec_decode(const hm_codec *c, const float *z, int T, int gh, 
     }
     free(x);
     return HIMMEL_OK;
+}
+
+himmel_status hm_codec_decode(const hm_codec *c, const float *z, int T, int gh, int gw, int from, int n, float *out)
+{
+    const himmel_status rc = hm_codec_decode_linear(c, z, T, gh, gw, from, n, out);
+#pragma omp parallel for schedule(static)
+    for (int i = 0; i < (rc ? 0 : n); i++) hm_codec_smooth_seams(out + (size_t)i * gh * gw * 3 * HM_DCT_PLANE, gh, gw);
+    return rc;
 }
 
 himmel_status hm_codec_decode_window(const hm_codec *c, const float *z, int gh, int gw, float *out)

@@ -7,7 +7,11 @@
 #ifndef HM_CODEC_INTERNAL_H
 #define HM_CODEC_INTERNAL_H
 
+#include <stddef.h>
+
 #include "models/himmel/codec.h"
+
+#define HM_SEAM_LIMIT 0.1f /* of the pixel range 0..1 */
 
 enum {
     HM_DCT_T = 10,
@@ -47,5 +51,7 @@ void hm_dct_still(const hm_dct *d, const float *p, size_t row_stride, float *pla
 void hm_codec_gather(float *x, const float *z, int gh, int gw, int K);
 /* Share of window j (0 = the still) in frame f of a film of T latent frames; they add up to 1. */
 float hm_codec_share(int T, int j, int f);
+/* Takes small jumps between blocks out of a picture [16gh][16gw][3]. */
+void hm_codec_smooth_seams(float *frame, int gh, int gw);
 
 #endif
