@@ -1,0 +1,83 @@
+/* watermark_internal.h - what writing and reading the invisible watermark share.   SPDX-License-Identifier: MIT
+ * The pattern is a square tile, HM_WM_TILES of them to the geometric mean of a frame's sides, repeated from the
+ * frame's centre. It is made in the frequency domain: cells are the integer frequencies (cycles a tile) of a ring;
+ * each has a real and an imaginary chip of value +-1. A quarter of the cells is the same in every film (sync), the
+ * others carry the code's bits, each bit in about seven chips spread over all frequencies. Amplitude falls with
+ * 1/frequency, as that of pictures does. */
+#ifndef HM_WATERMARK_INTERNAL_H
+#define HM_WATERMARK_INTERNAL_H
+
+#include "provenance/watermark.h"
+
+enum {
+    HM_WM_TILES = 3,
+    HM_WM_F_MIN = 4,                              /* cycles a tile */
+    HM_WM_F_MAX = 40,
+    HM_WM_GRID = 128,                             /* samples a side of the tile when it is read; > 2 F_MAX */
+    HM_WM_MAX_CELLS = 2600,
+    HM_WM_RINGS = 12,
+    HM_WM_INFO = 8 * HM_WM_BYTES + 24,            /* payload and CRC-24 */
+    HM_WM_MEMORY = 14,                            /* of the code, bits; as many zeros end the message */
+    HM_WM_STEPS = HM_WM_INFO + HM_WM_MEMORY,
+    HM_WM_CODED = 4 * HM_WM_STEPS,
+    HM_WM_CHECK_BITS = 12 + 4 + 24                /* tag, version, CRC: what noise has to guess */
+};
+
+/* ---- watermark_code.c ---- */
+/* Code bits, +1 or -1. */
+void hm_wm_encode(const uint8_t payload[HM_WM_BYTES], int8_t coded[HM_WM_CODED]);
+/* The likeliest message for soft values (> 0: +1; any scale). false: its CRC, tag or version is wrong. work: scratch
+ * of hm_wm_decode_bytes(). */
+bool hm_wm_decode(const float soft[HM_WM_CODED], uint8_t payload[HM_WM_BYTES], void *work);
+size_t hm_wm_decode_bytes(void);
+
+/* ---- watermark_pattern.c ---- */
+typedef struct {
+    int8_t fx, fy;     /* fx > 0, or fx = 0 and fy > 0: the other half of the plane is its conjugate */
+    int8_t sign[2];    /* of the real and the imaginary chip */
+    int16_t bit[2];    /* code bits of the chips; -1 = sync */
+    uint8_t ring;      /* 0..RINGS-1, by the logarithm of the frequency */
+    float f;
+} hm_wm_cell;
+
+typedef struct {
+    hm_wm_cell cell[HM_WM_MAX_CELLS];
+    int n, n_sync;
+} hm_wm_layout;
+/* The same for everybody and always. */
+void hm_wm_layout_make(hm_wm_layout *l);
+
+/* Pixels (or canvas samples) a tile of a whole picture of w x h. */
+double hm_wm_tile_side(int w, int h);
+/* The tile as n x n samples (n a power of two > 2 F_MAX) of mean square 1; cells of more than f_max are left out.
+ * re, im: [n*n]; the result is in re. */
+void hm_wm_tile(const hm_wm_layout *l, const int8_t coded[HM_WM_CODED], double f_max, int n, float *re, float *im);
+
+/* In place, n x n, n a power of two <= 1024, unscaled: sum over x of v e^(-+ 2 pi i k x / n). */
+void hm_wm_fft2(float *re, float *im, int n, bool inverse);
+
+/* ---- watermark_search.c ---- */
+/* Pooled evidence: residual of the luma, each sample divided by its local noise. */
+typedef struct { float *v; int w, h; } hm_wm_canvas;
+/* How the marked picture lies in the canvas. */
+typedef struct {
+    double tile_x, tile_y;  /* canvas samples a tile */
+    double dx, dy;          /* offset of the tile, in grid samples */
+    double z;               /* how far the sync cells stand above chance, in deviations */
+} hm_wm_pose;
+
+typedef struct hm_wm_search hm_wm_search; /* layout and work space */
+hm_wm_search *hm_wm_search_new(void);     /* NULL: out of memory */
+void hm_wm_search_free(hm_wm_search *s);
+/* The pose at these tile sides: offset of the best match, z. f_max: cells up to there count. */
+void hm_wm_match(hm_wm_search *s, const hm_wm_canvas *c, double tile_x, double tile_y, double f_max, hm_wm_pose *out);
+/* Hill climb over sides and offsets from a pose near the truth. */
+void hm_wm_refine(hm_wm_search *s, const hm_wm_canvas *c, hm_wm_pose *p);
+/* Read at a pose, exactly; *attempts grows by the messages that were tried. false: none has its check bits right. */
+bool hm_wm_read(hm_wm_search *s, const hm_wm_canvas *c, const hm_wm_pose *p, uint8_t payload[HM_WM_BYTES],
+                double *confidence, int *attempts);
+/* Deviations above chance of this payload's code at a pose. */
+double hm_wm_likeness(hm_wm_search *s, const hm_wm_canvas *c, const hm_wm_pose *p,
+                      const uint8_t payload[HM_WM_BYTES]);
+
+#endif

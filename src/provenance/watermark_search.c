@@ -1,0 +1,273 @@
+/* watermark_search.c - the payload in pooled evidence.   SPDX-License-Identifier: MIT
+ *   canvas -tiles of an assumed size laid over each other-> one tile -FFT-> cells, whitened -sync cells-> offset, z
+ *   best pose -> cells turned back -> soft bits, weighted by what the sync cells of their ring show -> code -> payload
+ * Whitening divides each cell by the deviation around it in the frequency plane, so z is in deviations of chance. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "provenance/watermark_internal.h"
+
+enum { N = HM_WM_GRID, NN = N * N };
+
+struct hm_wm_search {
+    hm_wm_layout l;
+    float re[NN], im[NN];           /* the tile, then its spectrum */
+    float sre[NN], sim[NN];         /* match surface */
+    float power[NN], smooth[NN];
+    float cre[HM_WM_MAX_CELLS], cim[HM_WM_MAX_CELLS]; /* cells, whitened: mean square 1 */
+    float *rows;                    /* [N][canvas width] */
+    int rows_w;
+    void *viterbi;
+};
+
+hm_wm_search *hm_wm_search_new(void)
+{
+    hm_wm_search *s = calloc(1, sizeof *s);
+    if (!s) return NULL;
+    s->viterbi = malloc(hm_wm_decode_bytes());
+    s->rows_w = 4096;
+    s->rows = malloc(N * (size_t)s->rows_w * sizeof *s->rows);
+    if (!s->viterbi || !s->rows) {
+        hm_wm_search_free(s);
+        return NULL;
+    }
+    hm_wm_layout_make(&s->l);
+    return s;
+}
+
+void hm_wm_search_free(hm_wm_search *s)
+{
+    if (!s) return;
+    free(s->viterbi);
+    free(s->rows);
+    free(s);
+}
+
+/* ---- the tile ---- */
+
+/* Where sample i of n falls in the tile: grid sample at and share of the next one. */
+static int grid_at(int i, int n, double tile, float *next)
+{
+    const double t = ((i + 0.5 - n / 2.0) / tile + 1024) * N;
+    const double whole = floor(t);
+    *next = (float)(t - whole);
+    return (int)((int64_t)whole & (N - 1));
+}
+
+HM_CLONES static void add_row(float *restrict to, const float *restrict row, float k, int n)
+{
+    for (int x = 0; x < n; x++) to[x] += k * row[x];
+}
+
+static void fold(hm_wm_search *s, const hm_wm_canvas *c, double tile_x, double tile_y)
+{
+    float part;
+    memset(s->rows, 0, N * (size_t)c->w * sizeof *s->rows);
+    for (int y = 0; y < c->h; y++) {
+        const int at = grid_at(y, c->h, tile_y, &part);
+        const float *row = c->v + (size_t)y * (size_t)c->w;
+        add_row(s->rows + (size_t)at * (size_t)c->w, row, 1 - part, c->w);
+        add_row(s->rows + (size_t)((at + 1) & (N - 1)) * (size_t)c->w, row, part, c->w);
+    }
+    memset(s->re, 0, sizeof s->re);
+    memset(s->im, 0, sizeof s->im);
+    for (int x = 0; x < c->w; x++) {
+        const int at = grid_at(x, c->w, tile_x, &part), after = (at + 1) & (N - 1);
+        for (int y = 0; y < N; y++) {
+            const float v = s->rows[(size_t)y * (size_t)c->w + (size_t)x];
+            s->re[y * N + at] += (1 - part) * v;
+            s->re[y * N + after] += part * v;
+        }
+    }
+    hm_wm_fft2(s->re, s->im, N, false);
+}
+
+/* Each cell by the root of the mean power of the 5 x 5 frequencies around it. */
+static void whiten(hm_wm_search *s, double f_max)
+{
+    for (int i = 0; i < NN; i++) s->power[i] = s->re[i] * s->re[i] + s->im[i] * s->im[i];
+    for (int y = 0; y < N; y++)
+        for (int x = 0; x < N; x++) {
+            float p = 0;
+            for (int d = -2; d <= 2; d++) p += s->power[y * N + ((x + d) & (N - 1))];
+            s->smooth[y * N + x] = p;
+        }
+    for (int i = 0; i < s->l.n && (double)s->l.cell[i].f <= f_max; i++) {
+        const hm_wm_cell *c = &s->l.cell[i];
+        const int y = c->fy & (N - 1);
+        float p = 1e-20f;
+        for (int d = -2; d <= 2; d++) p += s->smooth[((y + d) & (N - 1)) * N + c->fx];
+        const float k = 5 / sqrtf(p);
+        s->cre[i] = k * s->re[y * N + c->fx], s->cim[i] = k * s->im[y * N + c->fx];
+    }
+}
+
+void hm_wm_match(hm_wm_search *s, const hm_wm_canvas *c, double tile_x, double tile_y, double f_max, hm_wm_pose *out)
+{
+    fold(s, c, tile_x, tile_y);
+    whiten(s, f_max);
+    memset(s->sre, 0, sizeof s->sre);
+    memset(s->sim, 0, sizeof s->sim);
+    double power = 0;
+    for (int i = 0; i < s->l.n && (double)s->l.cell[i].f <= f_max; i++) {
+        const hm_wm_cell *e = &s->l.cell[i];
+        if (e->bit[0] >= 0) continue;
+        /* The written tile is sum Re(v e^(2 pi i f x)): its transform at f is v. */
+        const float r = e->sign[0], m = e->sign[1];
+        const int at = (e->fy & (N - 1)) * N + e->fx;
+        s->sre[at] = s->cre[i] * r + s->cim[i] * m;
+        s->sim[at] = s->cim[i] * r - s->cre[i] * m;
+        power += (double)(s->sre[at] * s->sre[at] + s->sim[at] * s->sim[at]);
+    }
+    hm_wm_fft2(s->sre, s->sim, N, true);
+    int best = 0;
+    for (int i = 1; i < NN; i++)
+        if (s->sre[i] > s->sre[best]) best = i;
+    *out = (hm_wm_pose){tile_x, tile_y, best % N, best / N, (double)s->sre[best] / sqrt(power / 2 + 1e-20)};
+}
+
+/* ---- fine pose ---- */
+
+/* Sync cells of the spectrum at hand, at an offset: z. */
+static double sync_z(const hm_wm_search *s, double dx, double dy)
+{
+    double sum = 0, power = 0;
+    for (int i = 0; i < s->l.n; i++) {
+        const hm_wm_cell *e = &s->l.cell[i];
+        if (e->bit[0] >= 0) continue;
+        const float turn = (float)(2 * M_PI / N * (e->fx * dx + e->fy * dy));
+        const float a = s->cre[i] * e->sign[0] + s->cim[i] * e->sign[1];
+        const float b = s->cim[i] * e->sign[0] - s->cre[i] * e->sign[1];
+        sum += (double)(a * cosf(turn) - b * sinf(turn));
+        power += (double)(a * a + b * b);
+    }
+    return sum / sqrt(power / 2 + 1e-20);
+}
+
+/* The best offset near p's for the spectrum at hand: parts of a grid sample matter to short waves. */
+static void settle_offset(const hm_wm_search *s, hm_wm_pose *p)
+{
+    p->z = sync_z(s, p->dx, p->dy);
+    for (double step = 0.5; step > 0.06; step /= 2)
+        for (int turn = 0; turn < 2; turn++)
+            for (int k = 0; k < 4; k++) {
+                const double dx = p->dx + (k == 0 ? step : k == 1 ? -step : 0);
+                const double dy = p->dy + (k == 2 ? step : k == 3 ? -step : 0);
+                const double z = sync_z(s, dx, dy);
+                if (z > p->z) p->dx = dx, p->dy = dy, p->z = z;
+            }
+}
+
+static bool try_sides(hm_wm_search *s, const hm_wm_canvas *c, hm_wm_pose *best, double kx, double ky)
+{
+    hm_wm_pose p;
+    hm_wm_match(s, c, best->tile_x * kx, best->tile_y * ky, HM_WM_F_MAX, &p);
+    settle_offset(s, &p);
+    if (p.z <= best->z) return false;
+    *best = p;
+    return true;
+}
+
+void hm_wm_refine(hm_wm_search *s, const hm_wm_canvas *c, hm_wm_pose *p)
+{
+    hm_wm_match(s, c, p->tile_x, p->tile_y, HM_WM_F_MAX, p);
+    settle_offset(s, p);
+    for (double d = 0.004; d > 0.0004; d /= 2) {
+        if (!try_sides(s, c, p, 1 + d, 1 + d)) try_sides(s, c, p, 1 - d, 1 - d);
+        if (d > 0.0015) continue; /* sides apart: coders round each to even numbers of pixels */
+        if (!try_sides(s, c, p, 1 + d, 1)) try_sides(s, c, p, 1 - d, 1);
+        if (!try_sides(s, c, p, 1, 1 + d)) try_sides(s, c, p, 1, 1 - d);
+    }
+}
+
+/* ---- reading ---- */
+
+/* Cells at the pose, turned back: c in s->cre, cim as it would be with the tile at its place. */
+static void cells_at(hm_wm_search *s, const hm_wm_canvas *c, const hm_wm_pose *p)
+{
+    fold(s, c, p->tile_x, p->tile_y);
+    whiten(s, HM_WM_F_MAX);
+    for (int i = 0; i < s->l.n; i++) {
+        const hm_wm_cell *e = &s->l.cell[i];
+        const float turn = (float)(2 * M_PI / N * (e->fx * p->dx + e->fy * p->dy));
+        const float a = s->cre[i], b = s->cim[i], co = cosf(turn), si = sinf(turn);
+        s->cre[i] = a * co - b * si, s->cim[i] = a * si + b * co;
+    }
+}
+
+/* How much of the mark is left in each ring, 0..1, from its sync cells; few cells lean on the mean of all. */
+static void ring_gains(const hm_wm_search *s, float gain[HM_WM_RINGS])
+{
+    float sum[HM_WM_RINGS] = {0}, n[HM_WM_RINGS] = {0}, all = 0;
+    for (int i = 0; i < s->l.n; i++) {
+        const hm_wm_cell *e = &s->l.cell[i];
+        if (e->bit[0] >= 0) continue;
+        const float v = s->cre[i] * e->sign[0] + s->cim[i] * e->sign[1];
+        sum[e->ring] += v, n[e->ring] += 2, all += v;
+    }
+    all = HM_MAX(all, 0) / (2 * (float)HM_MAX(1, s->l.n_sync));
+    for (int r = 0; r < HM_WM_RINGS; r++) {
+        float v = sum[r] + 12 * all, w = n[r] + 12;
+        if (r > 0) v += sum[r - 1] / 2, w += n[r - 1] / 2;
+        if (r + 1 < HM_WM_RINGS) v += sum[r + 1] / 2, w += n[r + 1] / 2;
+        gain[r] = HM_MAX(v / w, 0.05f * all + 1e-6f);
+    }
+}
+
+static void soft_bits(const hm_wm_search *s, const float gain[HM_WM_RINGS], float soft[HM_WM_CODED])
+{
+    memset(soft, 0, HM_WM_CODED * sizeof *soft);
+    for (int i = 0; i < s->l.n; i++) {
+        const hm_wm_cell *e = &s->l.cell[i];
+        if (e->bit[0] < 0) continue;
+        for (int k = 0; k < 2; k++) {
+            const float v = k ? s->cim[i] : s->cre[i];
+            soft[e->bit[k]] += gain[e->ring] * e->sign[k] * HM_MAX(-2.5f, HM_MIN(v, 2.5f));
+        }
+    }
+}
+
+static double agreement(const float soft[HM_WM_CODED], const uint8_t payload[HM_WM_BYTES], double *deviations)
+{
+    int8_t coded[HM_WM_CODED];
+    double with = 0, all = 0, square = 0;
+    hm_wm_encode(payload, coded);
+    for (int i = 0; i < HM_WM_CODED; i++) {
+        with += (double)(soft[i] * coded[i]);
+        all += fabs((double)soft[i]);
+        square += (double)(soft[i] * soft[i]);
+    }
+    *deviations = with / sqrt(square + 1e-30);
+    return HM_MAX(0, with) / (all + 1e-30);
+}
+
+bool hm_wm_read(hm_wm_search *s, const hm_wm_canvas *c, const hm_wm_pose *p, uint8_t payload[HM_WM_BYTES],
+                double *confidence, int *attempts)
+{
+    float gain[HM_WM_RINGS], soft[HM_WM_CODED];
+    double deviations;
+    cells_at(s, c, p);
+    ring_gains(s, gain);
+    for (int even = 0; even < 2; even++) {
+        if (even) for (int r = 0; r < HM_WM_RINGS; r++) gain[r] = 1;
+        soft_bits(s, gain, soft);
+        ++*attempts;
+        if (!hm_wm_decode(soft, payload, s->viterbi)) continue;
+        *confidence = agreement(soft, payload, &deviations);
+        return true;
+    }
+    return false;
+}
+
+double hm_wm_likeness(hm_wm_search *s, const hm_wm_canvas *c, const hm_wm_pose *p,
+                      const uint8_t payload[HM_WM_BYTES])
+{
+    float gain[HM_WM_RINGS], soft[HM_WM_CODED];
+    double deviations;
+    cells_at(s, c, p);
+    ring_gains(s, gain);
+    soft_bits(s, gain, soft);
+    agreement(soft, payload, &deviations);
+    return deviations;
+}
