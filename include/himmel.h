@@ -239,6 +239,22 @@ HIMMEL_API himmel_edit himmel_edit_default(void);
 HIMMEL_API himmel_status himmel_edit_run(himmel_ctx *ctx, const himmel_request *req, const himmel_edit *edit,
                                          himmel_result *result, himmel_error *err);
 
+/* ---- looking into films and pictures ---- */
+
+typedef struct {
+    int width, height;
+    int fps_num, fps_den;  /* 0/1 for a picture */
+    double seconds;        /* as the file says; 0: a picture, or not known */
+} himmel_media;
+
+/* What is in a film or picture; its first frame is decoded. EIO, EFORMAT: it cannot be read. */
+HIMMEL_API himmel_status himmel_probe(const char *path, himmel_media *out, himmel_error *err);
+/* n stills of a film or picture, evenly over its length, in rows of `columns`, each `width` pixels wide, as one picture
+ * to output (.png .jpg .jpeg .webp). EINVAL: more than 400, or a sheet wider or higher than 16384 pixels. */
+HIMMEL_API himmel_status himmel_stills(const char *path, int n, int columns, int width, const char *output, himmel_error *err);
+/* A picture of on_preview to a file: .png .jpg .jpeg .webp. */
+HIMMEL_API himmel_status himmel_write_picture(const himmel_picture *pic, const char *path, himmel_error *err);
+
 /* ---- prompts ---- */
 
 /* The words of prompt that himmel-1 has never seen, as "piano, cat" into buf (cut to cap, always terminated).

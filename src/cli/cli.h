@@ -55,6 +55,8 @@ int cmd_info(int argc, char **argv, const cli_env *env);
 int cmd_job(const char *name, int argc, char **argv);
 int cmd_verify(int argc, char **argv, const cli_env *env);
 int cmd_identity(int argc, char **argv, const cli_env *env);
+int cmd_serve(int argc, char **argv, const cli_env *env);
+int cmd_keys(int argc, char **argv);
 int cmd_help(int argc, char **argv);
 
 #endif

@@ -40,7 +40,7 @@ static const char main_help[] =
     "      HIMMEL_IDENTITY_DIR  folder of the signing identity  ($XDG_CONFIG_HOME/himmel, ~/.config/himmel)\n"
     "\n"
     "Other commands: himmel verify FILE... [--json], himmel identity show|new|import|trust\n"
-    "                himmel info, world, train, eval, version, help [image|world|train|eval|models]\n"
+    "                himmel serve, keys, info, world, train, eval, version, help [serve|image|world|...]\n"
     "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.\n";
 
 static const char image_help[] =
@@ -68,6 +68,26 @@ static const char eval_help[] =
     "\n"
     "himmel eval alone names what there is.\n";
 
+static const char serve_help[] =
+    "himmel serve [--data DIR] [--port N]        the Videos and Images API, and a studio in the browser\n"
+    "\n"
+    "      --data DIR        journal, films, uploads                       (himmel-data)\n"
+    "      --port N          0: any free one                               (8080)\n"
+    "      --bind ADDRESS    other than this machine: needs a key and TLS  (127.0.0.1)\n"
+    "      --tls-cert FILE, --tls-key FILE     PEM\n"
+    "      --behind-proxy    another program does TLS and checks Host\n"
+    "      --cors ORIGIN     the one other origin whose pages may call\n"
+    "      --alias NAME      one more model name that means himmel-1 (again for more)\n"
+    "      --max-queue N     jobs that may wait (1000)     --max-upload MIB  (256)\n"
+    "      --min-free MIB    of the disk; below, no new work is taken (256)\n"
+    "      --model FILE, --threads N           as for films\n"
+    "\n"
+    "himmel keys new NAME [--data DIR] [--scopes create,read,admin] [--days N] [--max-films N] [--max-seconds N]\n"
+    "                     [--max-concurrent N]    prints a key, once; limits count for 24 hours\n"
+    "himmel keys list [--data DIR], himmel keys revoke NAME [--data DIR]\n"
+    "\n"
+    "As long as there is no key, everybody on this machine is the owner. docs/serving.md has the API.\n";
+
 static const char models_help[] =
     "himmel-1 was trained from nothing on footage that himmel renders itself: it knows skyscapes only.\n"
     "For people, animals, rooms, streets and everything else, large open-weight models exist:\n"
@@ -80,7 +100,7 @@ static const char models_help[] =
 int cmd_help(int argc, char **argv)
 {
     static const struct { const char *name, *text; } topics[] = {{"image", image_help}, {"world", world_help},
-        {"train", train_help}, {"eval", eval_help}, {"models", models_help}, {"film", main_help}};
+        {"train", train_help}, {"eval", eval_help}, {"models", models_help}, {"serve", serve_help}, {"keys", serve_help}, {"film", main_help}};
     if (argc < 1) {
         fputs(main_help, stdout);
         return EXIT_DONE;
@@ -90,6 +110,6 @@ int cmd_help(int argc, char **argv)
             fputs(topics[i].text, stdout);
             return EXIT_DONE;
         }
-    fprintf(stderr, "himmel: no help on %.80s (image, world, train, eval, models)\n", argv[0]);
+    fprintf(stderr, "himmel: no help on %.80s (image, serve, world, train, eval, models)\n", argv[0]);
     return EXIT_USAGE;
 }

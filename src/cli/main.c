@@ -68,6 +68,8 @@ int main(int argc, char **argv)
     if (!strcmp(what, "info")) return cmd_info(argc - 2, argv + 2, &env);
     if (!strcmp(what, "verify")) return cmd_verify(argc - 2, argv + 2, &env);
     if (!strcmp(what, "identity")) return cmd_identity(argc - 2, argv + 2, &env);
+    if (!strcmp(what, "serve")) return cmd_serve(argc - 2, argv + 2, &env);
+    if (!strcmp(what, "keys")) return cmd_keys(argc - 2, argv + 2);
     if (!strcmp(what, "film")) return cmd_make(HIMMEL_FILM, argc - 2, argv + 2, &env);
     if (!strcmp(what, "image")) return cmd_make(HIMMEL_IMAGE, argc - 2, argv + 2, &env);
     if (!strcmp(what, "train") || !strcmp(what, "eval") || !strcmp(what, "world"))

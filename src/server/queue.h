@@ -1,0 +1,56 @@
+/* queue.h - jobs from submission to their end; one worker owns the model.   SPDX-License-Identifier: MIT
+ *   submit -> journal -> worker: render.h -> work/ID.part -> results/ID.mp4, stills -> journal
+ * What is not worth a line in the journal lives in memory: steps, previews, who waits for which job. A job that the end
+ * of the program interrupts starts again and, being deterministic, gives the same bytes. */
+#ifndef HM_QUEUE_H
+#define HM_QUEUE_H
+
+#include <stdio.h>
+
+#include "server/store.h"
+
+typedef struct hm_queue hm_queue;
+
+typedef struct {
+    const char *data;              /* folder */
+    const char *model, *identity;  /* as himmel_open */
+    int threads;
+    int max_waiting;
+    hm_store *store;
+    FILE *log;
+    void (*changed)(void *user, const char *id); /* a job moved on; called on the worker's thread or a caller's, no lock held */
+    void *user;
+} hm_queue_options;
+
+himmel_status hm_queue_new(hm_queue **out, const hm_queue_options *o, himmel_error *err);
+/* Asks the running job to stop, which goes back into the journal, and waits for that. */
+void hm_queue_free(hm_queue *q);
+
+/* ENOMEM: too many wait, or it does not fit into this machine; EINVAL: not a thing that can be made. EIO: the disk. */
+himmel_status hm_queue_submit(hm_queue *q, const hm_job *jobs, size_t n, himmel_error *err);
+/* Stop it within a step; its end is failed, with code "cancelled". *changed false: it was at its end already. */
+himmel_status hm_queue_cancel(hm_queue *q, const char *id, const char *message, bool *changed, himmel_error *err);
+/* The same for all jobs of an account that have no end yet. */
+himmel_status hm_queue_cancel_account(hm_queue *q, int64_t account, const char *message, himmel_error *err);
+/* For good: row, files, and the file of a run that goes on a moment longer. */
+himmel_status hm_queue_delete(hm_queue *q, const char *id, bool *changed, himmel_error *err);
+
+typedef struct {
+    char id[HM_ID];      /* "" nothing runs */
+    char phase[16];
+    int64_t step, n_steps;
+    double fraction, eta_seconds, started; /* started: hm_now() */
+    unsigned previews;   /* how many there were; the last one is work/ID.preview.jpg */
+} hm_running;
+void hm_queue_running(hm_queue *q, hm_running *out);
+/* 1: loaded, 0: loading, -1: it could not be, err says why. Info may be NULL; its strings live until the end. */
+int hm_queue_model(hm_queue *q, himmel_model_info *info, himmel_error *err);
+bool hm_queue_full(hm_queue *q);
+
+typedef struct {
+    int64_t done, failed, cancelled;
+    double busy_seconds;
+} hm_queue_totals;
+void hm_queue_count(hm_queue *q, hm_queue_totals *out);
+
+#endif

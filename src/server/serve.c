@@ -1,0 +1,115 @@
+/* serve.c - everything together.   SPDX-License-Identifier: MIT */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "server/http.h"
+
+hm_serve_options hm_serve_options_default(void)
+{
+    return (hm_serve_options){.data = "himmel-data", .bind = "127.0.0.1", .port = 8080, .max_queue = 1000, .max_upload_mib = 256, .min_free_mib = 256,
+                              .log = stderr};
+}
+
+static bool is_loopback(const char *bind)
+{
+    struct in_addr v4;
+    return !strcmp(bind, "::1") || (inet_pton(AF_INET, bind, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127);
+}
+
+/* Other machines may come in only with a key, and over TLS. */
+static himmel_status check_door(const hm_serve_options *o, hm_store *s, himmel_error *err)
+{
+    hm_key *keys;
+    size_t n;
+    if (!o->tls_cert != !o->tls_key) return hm_fail(err, HIMMEL_EINVAL, "--tls-cert and --tls-key go together");
+    if (o->port < 0 || o->port > 65535) return hm_fail(err, HIMMEL_EINVAL, "--port %d: 0 to 65535", o->port);
+    if (is_loopback(o->bind) && !o->behind_proxy) return HIMMEL_OK;
+    const himmel_status rc = hm_store_keys(s, &keys, &n, err);
+    if (rc) return rc;
+    free(keys);
+    if (!n) return hm_fail(err, HIMMEL_EINVAL, "%s: other machines may come in only with a key; make one first: himmel keys new NAME --data %s", o->bind, o->data);
+    if (!o->tls_cert && !o->behind_proxy)
+        return hm_fail(err, HIMMEL_EINVAL, "%s: keys would cross the network in the clear; --tls-cert and --tls-key, or --behind-proxy if another program does TLS", o->bind);
+    return HIMMEL_OK;
+}
+
+/* One himmel serve to a folder. */
+static himmel_status lock_data(const char *data, int *fd, himmel_error *err)
+{
+    char path[HM_PATH];
+    snprintf(path, sizeof path, "%s/lock", data);
+    *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (*fd < 0) return hm_fail(err, HIMMEL_EIO, "%.300s: %s", path, strerror(errno));
+    return flock(*fd, LOCK_EX | LOCK_NB) ? hm_fail(err, HIMMEL_EIO, "%.300s: another himmel serve uses this folder", data) : HIMMEL_OK;
+}
+
+static void on_changed(void *user, const char *id)
+{
+    hm_http_changed(user, id);
+}
+
+/* Keys that were revoked (also by himmel keys, beside us) or have expired: their jobs stop. */
+static void stop_revoked(hm_server *srv)
+{
+    hm_key *keys;
+    size_t n;
+    hm_usage u;
+    if (hm_store_keys(srv->store, &keys, &n, NULL)) return;
+    for (size_t i = 0; i < n; i++) {
+        const bool over = keys[i].revoked || (keys[i].expires && keys[i].expires <= (int64_t)time(NULL));
+        if (over && !hm_store_usage(srv->store, keys[i].id, 0, &u, NULL) && u.active)
+            hm_queue_cancel_account(srv->queue, keys[i].id, "the key was revoked or has expired", NULL);
+    }
+    free(keys);
+}
+
+static void say_hello(const hm_server *srv)
+{
+    const hm_serve_options *o = &srv->o;
+    const bool v6 = strchr(o->bind, ':');
+    fprintf(o->log, "himmel: %s://%s%s%s:%d  studio; base URL of the API: .../v1; data in %s\n", o->tls_cert ? "https" : "http", v6 ? "[" : "",
+            o->bind, v6 ? "]" : "", srv->port, o->data);
+    fflush(o->log);
+}
+
+static himmel_status start(hm_server *srv, int *lock, himmel_error *err)
+{
+    const hm_serve_options *o = &srv->o;
+    himmel_status rc = hm_files_init(o->data, err);
+    if (!rc) rc = lock_data(o->data, lock, err);
+    if (!rc) rc = hm_store_open(&srv->store, o->data, err);
+    if (!rc) rc = check_door(o, srv->store, err);
+    if (!rc) rc = hm_log_new(&srv->log, srv, err);
+    const hm_queue_options q = {.data = o->data, .model = o->model, .identity = o->identity, .threads = o->threads, .max_waiting = o->max_queue,
+                                .store = srv->store, .log = o->log, .changed = on_changed, .user = srv};
+    if (!rc) rc = hm_http_prepare(srv, err); /* before the worker, which tells it about its jobs */
+    if (!rc) rc = hm_queue_new(&srv->queue, &q, err);
+    return rc ? rc : hm_http_start(srv, err);
+}
+
+himmel_status hm_serve(const hm_serve_options *o, bool (*stop)(void), himmel_error *err)
+{
+    hm_server srv = {.o = *o, .start = hm_now()};
+    int lock = -1;
+    const himmel_status rc = start(&srv, &lock, err);
+    if (!rc) say_hello(&srv);
+    for (int i = 1; !rc && !stop(); i++) {
+        nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
+        if (i % 5) continue;
+        stop_revoked(&srv);
+        hm_http_changed(&srv, NULL);
+    }
+    hm_http_stop(&srv); /* nobody asks any more; then the worker puts its job back */
+    hm_queue_free(srv.queue);
+    hm_http_free(&srv);
+    hm_log_free(srv.log);
+    hm_store_close(srv.store);
+    if (lock >= 0) close(lock);
+    return rc;
+}

@@ -1,0 +1,52 @@
+/* server.h - himmel serve: what the program calls.   SPDX-License-Identifier: MIT */
+#ifndef HM_SERVER_H
+#define HM_SERVER_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "himmel.h"
+
+typedef struct {
+    const char *data;         /* folder of journal, films and uploads; made if missing */
+    const char *model;        /* weights, NULL: as himmel_open */
+    const char *identity;     /* as himmel_options */
+    const char *bind;         /* address, "127.0.0.1" */
+    int port;                 /* 0: any free one */
+    int threads;              /* of the networks */
+    const char *tls_cert, *tls_key; /* PEM files, both or none */
+    bool behind_proxy;        /* another program in front does TLS; Host is not checked */
+    const char *cors;         /* the one other origin that browsers may call from, NULL: none */
+    const char *aliases[16];  /* more names that mean himmel-1 */
+    int n_aliases;
+    int max_queue;            /* jobs waiting; more are refused with 429 */
+    int max_upload_mib;       /* body of a form */
+    int min_free_mib;         /* of the disk under data; below, no new work is taken */
+    FILE *log;                /* where to say what address it is and what goes wrong */
+} hm_serve_options;
+
+hm_serve_options hm_serve_options_default(void);
+
+/* Serve until stop() says true, asked five times a second. Jobs that run then go back into the queue. EINVAL: an address or option
+ * that cannot be; EIO: the port is taken, the folder cannot be used or is used by another himmel serve. */
+himmel_status hm_serve(const hm_serve_options *o, bool (*stop)(void), himmel_error *err);
+
+/* ---- keys: who may enter ---- */
+
+typedef struct {
+    const char *name;       /* 1..64 bytes, unique */
+    bool create, read, admin; /* scopes */
+    double days;            /* until it expires, 0: never */
+    int max_films;          /* jobs a day, 0: no limit; likewise */
+    int max_seconds;        /* seconds of film a day */
+    int max_concurrent;     /* jobs waiting or running */
+} hm_key_options;
+
+/* A new key into out ("hm-" and 43 letters); only its hash is kept. EINVAL: the name is taken. */
+himmel_status hm_key_new(const char *data, const hm_key_options *o, char out[64], himmel_error *err);
+/* One line for each key, to f: name, scopes, until when, what it made. */
+himmel_status hm_key_list(const char *data, FILE *f, himmel_error *err);
+/* The key stops working at once, in a running server too; its waiting and running jobs are cancelled. */
+himmel_status hm_key_revoke(const char *data, const char *name, himmel_error *err);
+
+#endif
