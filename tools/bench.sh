@@ -29,6 +29,15 @@ one "film, 10 s, 854x480, 24 fps" build/himmel "$prompt" -o "$dir/b.mp4" --size 
 one "film, 3 s, 512x288, 24 fps" build/himmel "$prompt" -o "$dir/d.mp4" --size 512x288 --seconds 3
 one "picture, 1024x576" build/himmel image "$prompt" -o "$dir/c.png" --size 1024x576
 build/himmel "$prompt" -o "$dir/a.mp4" --json >"$dir/events"
+# Training as it really runs, optimiser and batches included, and the renderer that feeds it.
+export OMP_WAIT_POLICY=active
+build/himmel train cache --model weights/himmel-1.safetensors --out "$dir/data" --scenes 96 --shards 1 --seed 1 >/dev/null 2>&1
+build/himmel train cache --model weights/himmel-1.safetensors --out "$dir/data" --scenes 16 --shards 1 --seed 1 --latent-frames 4 >/dev/null 2>&1
+build/himmel train dit --model weights/himmel-1.safetensors --data "$dir/data" --state "$dir/dit.state" --out "$dir/dit.st" \
+    --steps 50 --batch-tokens 3456 --log "$dir/dit.log" >/dev/null 2>&1
+build/himmel train refiner --model weights/himmel-1.safetensors --state "$dir/ref.state" --out "$dir/ref.st" \
+    --minutes 1 --log "$dir/ref.log" >/dev/null 2>&1
+build/himmel-world bench >"$dir/world" 2>&1
 {
     echo "# Speed"
     echo
@@ -48,6 +57,14 @@ build/himmel "$prompt" -o "$dir/a.mp4" --json >"$dir/events"
     echo
     echo '```'
     cat "$dir/ops"
+    echo '```'
+    echo
+    echo "The same as training runs it, with optimiser and batches (last line of the logs of \`himmel train dit --batch-tokens 3456 --steps 50\` and \`himmel train refiner --minutes 1\`), and the renderer (\`himmel-world bench\`):"
+    echo
+    echo '```'
+    grep "of peak" "$dir/dit.log" | tail -1
+    grep "of peak" "$dir/ref.log" | tail -1
+    cat "$dir/world"
     echo '```'
 } >"$out"
 echo "wrote $out"
