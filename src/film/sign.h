@@ -1,5 +1,13 @@
-/* sign.h - Content Credentials of a generation.   SPDX-License-Identifier: MIT
- * hm_signer_seal goes into the encoder or the picture writer: what they wrote is signed before it gets its name. */
+/* sign.h - Content Credentials of a generation or an edit.   SPDX-License-Identifier: MIT
+ * hm_signer_seal goes into the encoder or the picture writer: what they wrote is signed before it gets its name.
+ *     hm_signer_open(&s, ctx, req, err);                  before the work
+ *     s.sources = (hm_source[]){{"a.mp4", HM_ROLE_PARENT}, {"b.png", HM_ROLE_INPUT}}, s.n_sources = 2;
+ *     s.action = "c2pa.edited", s.settings = "mask m.png\n";     an edit only
+ *     s.watermark = hex;                                  once hm_signer_film_id has given the film's id
+ *     eo.seal = hm_signer_seal, eo.seal_user = &s;
+ * Every source becomes an ingredient (c2pa.ingredient.v3) with its own manifests, whatever tool made them, so that no
+ * mark of an input is lost. A parent (at most one) says: this file is an edit of it; a component: part of this file
+ * shows it unchanged; an input: the model saw it. Two sources may have one path; sources and strings are borrowed. */
 #ifndef HM_SIGN_H
 #define HM_SIGN_H
 
@@ -13,7 +21,8 @@ typedef struct {
     /* What an edit fills in after opening: its inputs, what was done (C2PA's name), its other settings as text. */
     const hm_source *sources;
     size_t n_sources;
-    const char *action, *settings;
+    const char *action;          /* with a parent: "c2pa.edited" (also NULL), "c2pa.trimmed" ... */
+    const char *settings;        /* part of the film's id, so everything that the bytes depend on; "" or lines */
     const char *watermark;       /* payload as hex digits, NULL = none */
 } hm_signer;
 

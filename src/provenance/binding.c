@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_RANGES = 1 << 20, MAX_PATH_PARTS = 12, MDAT_HEADER = 16, MAX_LEAVES = 1 << 20 };
+enum { MAX_RANGES = 1 << 20, MAX_PATH_PARTS = 12, MDAT_HEADER = 16, MAX_LEAVES = 1 << 20,
+       MAX_WORK = 1 << 26 };
 
 typedef struct {
     hm_range *at;
@@ -131,7 +132,13 @@ typedef struct {
     const uint8_t *data;
     hm_cbor rule;       /* one exclusion */
     ranges *holes, *marks;
+    uint64_t *work;     /* steps that are left for all rules */
 } exclusion;
+
+static bool spend(const exclusion *e)
+{
+    return *e->work && --*e->work;
+}
 
 static bool has_null(hm_cbor map, const char *key, hm_cbor *v)
 {
@@ -167,7 +174,7 @@ static bool matches(const exclusion *e, const hm_bmff_box *b)
     if (!flags_match(e, b)) return false;
     if (has_null(e->rule, "data", &v)) return true;
     if (!hm_cbor_each(v, &it)) return false;
-    while (hm_cbor_next(&it, NULL, &one))
+    while (spend(e) && hm_cbor_next(&it, NULL, &one))
         if (!hm_cbor_get(one, "offset", &o) || !hm_cbor_get(one, "value", &value) || !hm_cbor_uint(o, &offset) ||
             !hm_cbor_bytes(value, &want, &n) || offset > b->len || n > b->len - offset ||
             memcmp(e->data + b->start + offset, want, n))
@@ -180,7 +187,7 @@ static void exclude(const exclusion *e, const hm_bmff_box *b)
     hm_cbor subset, one, o, l;
     hm_cbor_iter it;
     if (!has_null(e->rule, "subset", &subset) && hm_cbor_each(subset, &it)) {
-        while (hm_cbor_next(&it, NULL, &one)) {
+        while (spend(e) && hm_cbor_next(&it, NULL, &one)) {
             uint64_t offset, len;
             if (!hm_cbor_get(one, "offset", &o) || !hm_cbor_get(one, "length", &l) || !hm_cbor_uint(o, &offset) ||
                 !hm_cbor_uint(l, &len) || offset > b->len)
@@ -199,7 +206,7 @@ static void walk(const exclusion *e, uint64_t at, uint64_t end, const path_part 
 {
     hm_bmff_box b;
     unsigned long seen = 0;
-    while (hm_bmff_next(e->data, end, &at, &b) > 0) {
+    while (spend(e) && hm_bmff_next(e->data, end, &at, &b) > 0) {
         if (strcmp(b.type, part->type) || (part->index && ++seen != part->index)) continue;
         const uint64_t inner = b.start + b.header + (strcmp(b.type, "meta") ? 0 : 4);
         if (n_parts > 1 && inner < b.start + b.len) walk(e, inner, b.start + b.len, part + 1, n_parts - 1);
@@ -213,7 +220,8 @@ static bool bmff_holes(hm_cbor assertion, bool offsets, const uint8_t *data, uin
     uint64_t at = 0;
     hm_cbor list, xpath;
     hm_cbor_iter it;
-    exclusion e = {.data = data, .holes = holes, .marks = marks};
+    uint64_t work = MAX_WORK;
+    exclusion e = {.data = data, .holes = holes, .marks = marks, .work = &work};
     int rules = 0;
     while (offsets && hm_bmff_next(data, n, &at, &b) > 0) add_range(marks, b.start, 0);
     if (!hm_cbor_get(assertion, "exclusions", &list) || !hm_cbor_each(list, &it)) return false;
@@ -223,6 +231,7 @@ static bool bmff_holes(hm_cbor assertion, bool offsets, const uint8_t *data, uin
         if (n_parts < 1 || ++rules > 64) return false;
         walk(&e, 0, n, part, n_parts);
     }
+    if (!work) holes->failed = true;
     size_t kept = 0;
     for (size_t i = 0; i < marks->n; i++)
         if (!marks->at[i].len) marks->at[kept++] = marks->at[i];

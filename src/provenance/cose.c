@@ -7,7 +7,7 @@
 #include <openssl/rsa.h>
 #include <string.h>
 
-enum { LABEL_ALG = 1, LABEL_X5CHAIN = 33, TAG_SIGN1 = 18, MAX_SIGNATURE = 1024 };
+enum { LABEL_ALG = 1, LABEL_X5CHAIN = 33, TAG_SIGN1 = 18, CBOR_NULL = 0xf6, MAX_SIGNATURE = 1024 };
 
 /* What is signed: ["Signature1", protected header, "", payload]. */
 static void to_be_signed(hm_buf *b, const uint8_t *header, size_t header_len, const uint8_t *payload, size_t n)
@@ -190,13 +190,14 @@ himmel_status hm_cose_parse(hm_cose *out, const uint8_t *data, size_t n, himmel_
     *out = (hm_cose){0};
     if (!hm_cbor_open(&all, data, n, &bad))
         return hm_fail(err, HIMMEL_EFORMAT, "signature, byte %zu: broken CBOR", bad);
-    if (hm_cbor_is(hm_cbor_untag(all)) != HM_CBOR_ARRAY || !hm_cbor_each(all, &it))
+    const bool tagged = hm_cbor_is(all) == HM_CBOR_TAG, right_tag = tagged && *all.at == (0xc0 | TAG_SIGN1);
+    if ((tagged && !right_tag) || hm_cbor_is(hm_cbor_untag(all)) != HM_CBOR_ARRAY || !hm_cbor_each(all, &it))
         return hm_fail(err, HIMMEL_EFORMAT, "signature: not a COSE_Sign1");
     while (count < 4 && hm_cbor_next(&it, NULL, &item[count])) count++;
     if (count < 4 || hm_cbor_next(&it, NULL, &v) ||
         !hm_cbor_bytes(item[0], &out->protected_header, &out->protected_len) ||
-        hm_cbor_is(item[1]) != HM_CBOR_MAP || !hm_cbor_bytes(item[3], &out->signature, &out->signature_len))
-        return hm_fail(err, HIMMEL_EFORMAT, "signature: not a COSE_Sign1 of four parts");
+        hm_cbor_is(item[1]) != HM_CBOR_MAP || *item[2].at != CBOR_NULL || !hm_cbor_bytes(item[3], &out->signature, &out->signature_len))
+        return hm_fail(err, HIMMEL_EFORMAT, "signature: not a COSE_Sign1 of four parts, the payload elsewhere");
     out->unprotected = item[1];
     if (!hm_cbor_open(&header, out->protected_header, out->protected_len, &bad) ||
         !hm_cbor_get_int(header, LABEL_ALG, &v) || !hm_cbor_int(v, &out->alg))

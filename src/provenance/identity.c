@@ -217,11 +217,13 @@ himmel_status hm_id_store(const hm_identity *id, const char *dir, bool replace, 
     char path[HM_ID_PATH], temp[HM_ID_PATH], name[64];
     himmel_status rc = hm_id_folder(dir, err);
     for (int root = 0; root < 2 && !rc; root++) {
-        snprintf(name, sizeof name, ".new-%ld-%d.pem", (long)getpid(), root);
+        uint64_t own = 0; /* a name that no other thread or program has */
+        if (RAND_bytes((uint8_t *)&own, sizeof own) != 1)
+            return hm_fail(err, HIMMEL_EINTERNAL, "%s: libcrypto has no random numbers", dir);
+        snprintf(name, sizeof name, ".new-%016llx.pem", (unsigned long long)own);
         rc = hm_id_path(path, dir, root ? "root.pem" : "identity.pem", err);
         if (!rc) rc = hm_id_path(temp, dir, name, err);
         if (rc) return rc;
-        unlink(temp);
         bool ok = write_pem(temp, id, root);
         if (ok && (replace || root)) ok = !rename(temp, path);
         else if (ok) ok = !link(temp, path);

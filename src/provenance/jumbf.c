@@ -3,7 +3,9 @@
 
 #include <string.h>
 
-enum { MAX_DEPTH = 16, MAX_BOXES = 4096, TOGGLE_LABEL = 2 };
+enum { MAX_DEPTH = 16, MAX_BOXES = 1 << 16 };
+/* What a description box holds besides its UUID, in this order; "may be asked for" has no bytes. */
+enum { MAY_ASK = 1, HAS_LABEL = 2, HAS_NUMBER = 4, HAS_DIGEST = 8, HAS_PRIVATE = 16 };
 static const uint8_t uuid_tail[12] = {0x00, 0x11, 0x00, 0x10, 0x80, 0x00, 0x00, 0xaa, 0x00, 0x38, 0x9b, 0x71};
 
 size_t hm_jumb_box(hm_buf *b, const char type[4])
@@ -57,6 +59,23 @@ bool hm_box_next(const uint8_t *data, size_t n, size_t *at, hm_box *out)
     return true;
 }
 
+/* Nothing in it may be without meaning: no signature covers the descriptions of claims and signatures. */
+static bool read_description(hm_jumb *out, const uint8_t *p, size_t n)
+{
+    const unsigned has = p[16];
+    size_t at = 17;
+    out->uuid = p;
+    if (has > 2 * HAS_PRIVATE - 1 || !(has & MAY_ASK) != !(has & HAS_LABEL)) return false;
+    if (has & HAS_LABEL) {
+        const uint8_t *s = p + at, *zero = memchr(s, 0, n - at);
+        if (!zero || (size_t)(zero - s) >= sizeof out->label) return false;
+        memcpy(out->label, s, (size_t)(zero - s));
+        at += (size_t)(zero - s) + 1;
+    }
+    at += (has & HAS_NUMBER ? 4u : 0u) + (has & HAS_DIGEST ? 32u : 0u);
+    return has & HAS_PRIVATE ? at < n : at == n;
+}
+
 bool hm_jumb_open(hm_jumb *out, const hm_box *box)
 {
     *out = (hm_jumb){.box = *box};
@@ -64,12 +83,7 @@ bool hm_jumb_open(hm_jumb *out, const hm_box *box)
     size_t at = 0;
     if (strcmp(box->type, "jumb") || !hm_box_next(box->content, box->content_len, &at, &d)) return false;
     if (strcmp(d.type, "jumd") || d.content_len < 17) return false;
-    out->uuid = d.content;
-    if (d.content[16] & TOGGLE_LABEL) {
-        const uint8_t *s = d.content + 17, *zero = memchr(s, 0, d.content_len - 17);
-        if (!zero || (size_t)(zero - s) >= sizeof out->label) return false;
-        memcpy(out->label, s, (size_t)(zero - s));
-    }
+    if (!read_description(out, d.content, d.content_len)) return false;
     out->inner = box->content + at, out->inner_len = box->content_len - at;
     return true;
 }

@@ -40,7 +40,7 @@ typedef struct {
 
 /* The box at *at of data[0,n), *at moves behind it; false at the end. Boxes must have passed hm_jumb_check. */
 bool hm_box_next(const uint8_t *data, size_t n, size_t *at, hm_box *out);
-/* One superbox, at most 16 deep and 4096 boxes in all, to the last byte; EFORMAT says what is wrong and where. */
+/* One superbox, at most 16 deep and 65536 boxes in all, to the last byte; EFORMAT says what is wrong and where. */
 himmel_status hm_jumb_check(const uint8_t *data, size_t n, himmel_error *err);
 bool hm_jumb_open(hm_jumb *out, const hm_box *box); /* false: not a superbox */
 bool hm_jumb_is(const hm_jumb *j, const char kind[4]);

@@ -80,9 +80,7 @@ static himmel_status open_source(source *s, const char *path, himmel_error *err)
 {
     himmel_status rc = hm_map_open(&s->map, path, err);
     if (rc) return rc;
-    himmel_error why = {0};
-    rc = hm_asset_open(&s->asset, s->map.data, s->map.len, &why);
-    if (rc) return hm_fail(err, rc, "%s: %.400s", path, why.message);
+    if (hm_asset_open(&s->asset, s->map.data, s->map.len, NULL)) return HIMMEL_OK; /* it can be seen, but no marks read */
     s->report = hm_credentials_check(s->map.data, s->map.len, NULL, err);
     if (!s->report) return HIMMEL_ENOMEM;
     hm_box box;
@@ -105,6 +103,43 @@ static void close_source(source *s)
     json_decref(s->report);
     hm_asset_close(&s->asset);
     hm_map_close(&s->map);
+}
+
+/* The manifest of that label in a source's store. */
+static bool find_in(const source *s, const char *label, hm_jumb *out)
+{
+    hm_box box;
+    hm_jumb store;
+    size_t at = 0;
+    return *s->manifest && hm_box_next(s->asset.manifest, s->asset.manifest_len, &at, &box) &&
+           hm_jumb_open(&store, &box) && hm_jumb_find(&store, label, strlen(label), out);
+}
+
+/* Do two stores hold different manifests of one name? */
+static bool conflict(const source *a, const source *b)
+{
+    hm_box box;
+    hm_jumb store, m, other;
+    size_t at = 0;
+    if (!*a->manifest || !*b->manifest || !hm_box_next(a->asset.manifest, a->asset.manifest_len, &at, &box) ||
+        !hm_jumb_open(&store, &box))
+        return false;
+    for (at = 0; hm_box_next(store.inner, store.inner_len, &at, &box);)
+        if (hm_jumb_open(&m, &box) && find_in(b, m.label, &other) &&
+            (box.len != other.box.len || memcmp(box.box, other.box.box, box.len)))
+            return true;
+    return false;
+}
+
+static himmel_status open_sources(builder *b, himmel_error *err)
+{
+    himmel_status rc = HIMMEL_OK;
+    for (size_t i = 0; i < b->c->n_sources && !rc; i++) {
+        rc = open_source(&b->sources[i], b->c->sources[i].path, err);
+        for (size_t k = 0; k < i && !rc; k++) /* one store cannot hold both: the later file is named without them */
+            if (conflict(&b->sources[i], &b->sources[k])) *b->sources[i].manifest = 0;
+    }
+    return rc;
 }
 
 static bool has_manifest(const uint8_t *data, size_t n, const char *label)
@@ -507,7 +542,7 @@ himmel_status hm_credit_sign(hm_buf *out, const char *name, const uint8_t *data,
     if (!b) return hm_fail(err, HIMMEL_ENOMEM, "out of memory");
     b->c = c, b->id = id, b->bmff = own.kind == HM_ASSET_BMFF;
     hm_film_id(c, id, b->film_id);
-    for (size_t i = 0; i < c->n_sources && !rc; i++) rc = open_source(&b->sources[i], c->sources[i].path, err);
+    rc = open_sources(b, err);
     if (!rc) {
         rc = sign(b, out, data, n, &why);
         if (rc) hm_fail(err, rc, "%s: %.400s", name, why.message);

@@ -10,7 +10,7 @@
 
 #include "provenance/verify_internal.h"
 
-enum { MAX_BOXES = 4096, MAX_CHECKS = 2000, SHOWN_ASSERTION = 16 << 10 };
+enum { MAX_BOXES = 4096, MAX_CHECKS = 2000, SHOWN_ASSERTION = 16 << 10, MAX_KNOWN = 128 << 10, HASH_SHARE = 32 };
 
 typedef struct {
     hm_jumb box;            /* the manifest */
@@ -44,7 +44,9 @@ void hm_note(hm_verifier *v, bool ok, const char *code, const char *where, const
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    const bool known = !ok && v->in_ingredient && is_known_failure(v->known_failures, code, 0);
+    const bool known = !ok && v->in_ingredient && json_array_size(v->checks) < MAX_CHECKS &&
+                       v->known_failures.end - v->known_failures.at <= MAX_KNOWN &&
+                       is_known_failure(v->known_failures, code, 0);
     if (!ok && !known) v->broken = true;
     if (json_array_size(v->checks) >= MAX_CHECKS) return;
     json_t *o = json_object();
@@ -86,16 +88,18 @@ static bool parse_reference(hm_cbor url, reference *r)
     return copy_part(r->manifest, s, name) && (!slash || copy_part(r->rest, slash + 1, n - name - 1));
 }
 
-static bool hash_matches(const hm_box *box, hm_cbor ref, const manifest *m)
+static bool hash_matches(hm_verifier *v, const hm_box *box, hm_cbor ref, const manifest *m)
 {
-    hm_cbor v;
+    hm_cbor x;
     const uint8_t *want;
     size_t n;
     const char *alg = m->alg;
     size_t alg_len = m->alg_len;
     uint8_t have[HM_MAX_DIGEST];
-    if (!hm_cbor_get(ref, "hash", &v) || !hm_cbor_bytes(v, &want, &n)) return false;
-    if (hm_cbor_get(ref, "alg", &v)) hm_cbor_text(v, &alg, &alg_len);
+    if (!hm_cbor_get(ref, "hash", &x) || !hm_cbor_bytes(x, &want, &n)) return false;
+    if (hm_cbor_get(ref, "alg", &x)) hm_cbor_text(x, &alg, &alg_len);
+    if (box->content_len > v->hash_left) return false;
+    v->hash_left -= box->content_len;
     const size_t len = hm_digest_of(alg, alg_len, box->content, box->content_len, have);
     return len && len == n && !memcmp(want, have, n);
 }
@@ -122,13 +126,14 @@ static bool open_manifest(hm_verifier *v, const hm_jumb *box, manifest *m)
             return false;
         }
     }
-    if (!hm_jumb_content(&claim, "cbor", &content) ||
+    if (!hm_jumb_is(&claim, HM_JUMB_CLAIM) || !hm_jumb_content(&claim, "cbor", &content) ||
         !hm_cbor_open(&m->claim, content.content, content.content_len, &bad) ||
         hm_cbor_is(m->claim) != HM_CBOR_MAP) {
         hm_note(v, false, "claim.cbor.invalid", box->label, "the claim is broken CBOR (byte %zu)", bad);
         return false;
     }
-    if (!hm_jumb_find(box, "c2pa.assertions", 15, &m->assertions)) {
+    if (!hm_jumb_find(box, "c2pa.assertions", 15, &m->assertions) ||
+        !hm_jumb_is(&m->assertions, HM_JUMB_ASSERTIONS)) {
         hm_note(v, false, "claim.malformed", box->label, "the manifest has no assertions");
         return false;
     }
@@ -144,7 +149,7 @@ static void check_claim_signature(hm_verifier *v, const manifest *m, json_t *abo
     hm_jumb sig;
     const bool named = hm_cbor_get(m->claim, "signature", &url) && parse_reference(url, &r) &&
                        (!*r.manifest || !strcmp(r.manifest, m->box.label)) && !strcmp(r.rest, "c2pa.signature");
-    if (!named || !hm_jumb_find(&m->box, "c2pa.signature", 14, &sig)) {
+    if (!named || !hm_jumb_find(&m->box, "c2pa.signature", 14, &sig) || !hm_jumb_is(&sig, HM_JUMB_SIGNATURE)) {
         hm_note(v, false, "claimSignature.missing", m->box.label, "the claim's signature is not there");
         return;
     }
@@ -183,8 +188,12 @@ static bool check_reference(hm_verifier *v, const manifest *m, hm_cbor ref, bool
         return false;
     }
     const int i = ordinal(m, &a);
-    if (i >= 0 && i < MAX_BOXES) seen[i] = true;
-    const bool ok = hash_matches(&a.box, ref, m);
+    if (i < 0 || i >= MAX_BOXES || seen[i]) {
+        hm_note(v, false, "claim.malformed", label, "the claim names an assertion twice");
+        return false;
+    }
+    seen[i] = true;
+    const bool ok = hash_matches(v, &a.box, ref, m);
     hm_note(v, ok, ok ? "assertion.hashedURI.match" : "assertion.hashedURI.mismatch", label,
             ok ? "as signed" : "the assertion is not the one that was signed");
     return true;
@@ -365,10 +374,10 @@ static void check_ingredient_manifest(hm_verifier *v, const manifest *m, hm_cbor
         return;
     }
     json_object_set_new(about, "manifest", hm_json_text(box.label, strlen(box.label)));
-    bool ok = hash_matches(&box.box, ref, m);
+    bool ok = hash_matches(v, &box.box, ref, m);
     if (!ok && (hm_jumb_find(&box, "c2pa.claim", 10, &claim) || hm_jumb_find(&box, "c2pa.claim.v2", 13, &claim)) &&
         hm_jumb_content(&claim, "cbor", &content))
-        ok = hash_matches(&content, ref, m); /* version 1.0 hashed the claim only */
+        ok = hash_matches(v, &content, ref, m); /* version 1.0 hashed the claim only */
     hm_note(v, ok, ok ? "ingredient.manifest.validated" : "ingredient.manifest.mismatch", box.label,
             ok ? "the ingredient's manifest is as signed" : "the ingredient's manifest is not the one that was signed");
     if (!visit(v, &box)) return;
@@ -458,7 +467,7 @@ static void check_store(hm_verifier *v, const hm_asset *asset)
         return;
     }
     hm_box_next(asset->manifest, asset->manifest_len, &at, &box);
-    if (!hm_jumb_open(&v->store, &box) || !hm_jumb_is(&v->store, HM_JUMB_STORE)) {
+    if (!hm_jumb_open(&v->store, &box) || !hm_jumb_is(&v->store, HM_JUMB_STORE) || strcmp(v->store.label, "c2pa")) {
         hm_note(v, false, "manifest.malformed", "", "the JUMBF box is not a manifest store");
         return;
     }
@@ -468,6 +477,7 @@ static void check_store(hm_verifier *v, const hm_asset *asset)
         hm_note(v, false, "claim.missing", "", "the store has no manifest, or two of one name");
         return;
     }
+    v->hash_left = HASH_SHARE * (uint64_t)asset->manifest_len;
     visit(v, &last);
     check_manifest(v, &last, v->report, true);
 }

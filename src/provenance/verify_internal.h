@@ -20,6 +20,7 @@ typedef struct {
     const uint8_t *visited_box[HM_MAX_MANIFESTS];
     int n_visited;
     bool broken;
+    uint64_t hash_left; /* bytes of manifests that may still be hashed: references may repeat */
     /* Of the ingredient that is looked at: its failures were seen and written down when it went in. */
     hm_cbor known_failures;
     bool in_ingredient;
