@@ -12,7 +12,7 @@
 #include "provenance/jumbf.h"
 #include "provenance/verify.h"
 
-enum { MAX_ASSERTIONS = 8 + HM_MAX_SOURCES, MAX_ROUNDS = 6, N_BMFF_RULES = 5 };
+enum { MAX_ASSERTIONS = 8 + HM_MAX_SOURCES, MAX_ROUNDS = 6, N_BMFF_RULES = 3 };
 #define SOURCE_TYPE "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 #define COMPOSITE_TYPE "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 static const char spec_version[] = "2.4.0";
@@ -210,7 +210,7 @@ static const char *binding_label(const builder *b)
 
 static void put_binding(hm_buf *out, const builder *b)
 {
-    static const char *const rules[N_BMFF_RULES] = {"/uuid", "/ftyp", "/mfra", "/free", "/skip"};
+    static const char *const rules[N_BMFF_RULES] = {"/uuid", "/ftyp", "/mfra"}; /* the three that must be */
     hm_cbor_put_map(out, b->bmff ? 3 : 4);
     hm_cbor_put_text(out, "exclusions");
     hm_cbor_put_array(out, b->bmff ? N_BMFF_RULES : 1);

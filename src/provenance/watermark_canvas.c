@@ -8,9 +8,8 @@
 #include "provenance/watermark_pool.h"
 
 enum {
-    CANVAS_MEAN = 480,    /* root of the samples of a canvas: 160 a tile of a whole picture */
-    CANVAS_MAX_SIDE = 4096,
-    NEAR = 6, FAR = 24    /* radius of the means that split the bands: 12 and 3 cycles a tile */
+    CANVAS_MEAN = 480,    /* root of the samples of a canvas: 240 a tile of a whole picture */
+    NEAR = 6, FAR = 24    /* radius of the means that split the bands: 18 and 5 cycles a tile */
 };
 
 /* ---- area and linear resampling of one axis ---- */
@@ -67,8 +66,8 @@ himmel_status hm_wm_pool_new(hm_wm_pool **out, int w, int h, himmel_error *err)
     if (!p) return hm_fail(err, HIMMEL_ENOMEM, "out of memory for the watermark's detector");
     const double k = CANVAS_MEAN / sqrt((double)w * h);
     p->w = w, p->h = h, p->length = 1;
-    p->cw = HM_MIN(CANVAS_MAX_SIDE, HM_MAX(16, (int)lrint(k * w)));
-    p->ch = HM_MIN(CANVAS_MAX_SIDE, HM_MAX(16, (int)lrint(k * h)));
+    p->cw = HM_MIN(HM_WM_CANVAS_SIDE, HM_MAX(16, (int)lrint(k * w)));
+    p->ch = HM_MIN(HM_WM_CANVAS_SIDE, HM_MAX(16, (int)lrint(k * h)));
     const size_t n = (size_t)p->cw * (size_t)p->ch;
     p->row = malloc(2 * (size_t)w * sizeof *p->row);
     p->luma = malloc(5 * n * sizeof *p->luma);
@@ -167,22 +166,24 @@ HM_CLONES static void add_band(float *restrict to, const float *restrict band, c
     }
 }
 
+/* Bands between means of growing radius, from the finest on; each goes to the evidence by itself. */
 static void evidence(hm_wm_pool *p, float *to)
 {
+    static const int radius[] = {6, 24};
     const size_t n = (size_t)p->cw * (size_t)p->ch;
-    float column[CANVAS_MAX_SIDE];
-    box(p->near, p->luma, p->lines, column, p->cw, p->ch, NEAR);
-    box(p->far, p->near, p->lines, column, p->cw, p->ch, FAR);
-    for (size_t i = 0; i < n; i++) { /* luma becomes the high band, near the low one */
-        p->luma[i] -= p->near[i];
-        p->near[i] -= p->far[i];
+    float column[HM_WM_CANVAS_SIDE], *fine = p->luma, *coarse = p->near;
+    for (size_t b = 0; b < HM_COUNT(radius); b++) {
+        box(coarse, fine, p->lines, column, p->cw, p->ch, radius[b]);
+        for (size_t i = 0; i < n; i++) {
+            fine[i] -= coarse[i];
+            p->square[i] = fine[i] * fine[i];
+        }
+        box(p->far, p->square, p->lines, column, p->cw, p->ch, radius[b]);
+        add_band(to, fine, p->far, n);
+        float *t = fine;
+        fine = coarse;
+        coarse = t;
     }
-    for (size_t i = 0; i < n; i++) p->square[i] = p->luma[i] * p->luma[i];
-    box(p->far, p->square, p->lines, column, p->cw, p->ch, NEAR);
-    add_band(to, p->luma, p->far, n);
-    for (size_t i = 0; i < n; i++) p->square[i] = p->near[i] * p->near[i];
-    box(p->far, p->square, p->lines, column, p->cw, p->ch, FAR);
-    add_band(to, p->near, p->far, n);
 }
 
 /* ---- segments ---- */
@@ -210,11 +211,11 @@ static hm_wm_segment *segment_at(hm_wm_pool *p, double seconds)
         merge_pairs(p);
         return segment_at(p, seconds);
     }
-    const size_t n = (size_t)p->cw * (size_t)p->ch;
-    float *v = calloc(n, sizeof *v);
-    if (!v) return NULL;
-    p->segment[p->n] = (hm_wm_segment){{v, p->cw, p->ch}, seconds, seconds, 0};
-    return &p->segment[p->n++];
+    hm_wm_segment *s = &p->segment[p->n];
+    *s = (hm_wm_segment){{calloc((size_t)p->cw * (size_t)p->ch, sizeof(float)), p->cw, p->ch}, seconds, seconds, 0};
+    if (!s->canvas.v) return NULL;
+    p->n++;
+    return s;
 }
 
 himmel_status hm_wm_pool_add(hm_wm_pool *p, const hm_frame *f, double seconds, himmel_error *err)

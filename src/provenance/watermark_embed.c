@@ -14,9 +14,8 @@ enum {
     UNIT = 32             /* of pattern and of strength: fixed point */
 };
 /* Code values, RMS. Below a deviation of 1 the mark must stay at 1 or below, rounding included. */
-static const float flat_strength = 0.85f, strength_slope = 0.45f, slope_from = 0.7f, max_strength = 3.2f;
+static const float flat_strength = 0.9f, strength_slope = 0.6f, slope_from = 0.7f, max_strength = 3.6f;
 static const double max_rms = 1.84;       /* of a frame: 42.6 dB with what rounding adds */
-static const double shortest_wave = 2.5;  /* pixels */
 
 struct hm_watermark {
     int w, h, n_threads;
@@ -58,7 +57,7 @@ static himmel_status make_pattern(hm_watermark *m, const hm_wm_payload *p, himme
         hm_wm_pack(p, bytes);
         hm_wm_encode(bytes, coded);
         hm_wm_layout_make(l);
-        hm_wm_tile(l, coded, hm_wm_tile_side(m->w, m->h) / shortest_wave, TILE, tile, tile + TILE * TILE);
+        hm_wm_tile(l, coded, hm_wm_tile_side(m->w, m->h), TILE, tile, tile + TILE * TILE);
         lay_pattern(m, tile);
     }
     free(tile);
@@ -182,7 +181,7 @@ HM_CLONES static void row_delta(const hm_watermark *m, int y, const uint8_t *alp
     const int8_t *p = m->pattern + (size_t)y * (size_t)m->w;
 #pragma omp simd
     for (int x = 0; x < m->w; x++) {
-        const int v = p[x] * weight[x + HALF];
+        const int v = p[x] * weight[x + HALF]; // cppcheck-suppress uninitvar
         delta[x] = (int16_t)((v + (1 << (SHIFT - 1))) >> SHIFT);
     }
     if (alpha)

@@ -1,20 +1,20 @@
 /* watermark_internal.h - what writing and reading the invisible watermark share.   SPDX-License-Identifier: MIT
- * The pattern is a square tile, HM_WM_TILES of them to the geometric mean of a frame's sides, repeated from the
+ * The pattern is a square tile, two of them to the geometric mean of a frame's sides, repeated from the
  * frame's centre. It is made in the frequency domain: cells are the integer frequencies (cycles a tile) of a ring;
- * each has a real and an imaginary chip of value +-1. A quarter of the cells is the same in every film (sync), the
- * others carry the code's bits, each bit in about seven chips spread over all frequencies. Amplitude falls with
- * 1/frequency, as that of pictures does. */
+ * each has a real and an imaginary chip of value +-1. One cell in six is the same in every film (sync), the others
+ * carry the code's bits, each bit in about eleven chips spread over all frequencies. Amplitude falls with 1/frequency,
+ * as that of pictures does, and faster below the size of a coder's blocks. */
 #ifndef HM_WATERMARK_INTERNAL_H
 #define HM_WATERMARK_INTERNAL_H
 
 #include "provenance/watermark.h"
 
 enum {
-    HM_WM_TILES = 3,
-    HM_WM_F_MIN = 4,                              /* cycles a tile */
-    HM_WM_F_MAX = 40,
+    HM_WM_TILES = 2,
+    HM_WM_F_MIN = 3,                              /* cycles a tile */
+    HM_WM_F_MAX = 48,
     HM_WM_GRID = 128,                             /* samples a side of the tile when it is read; > 2 F_MAX */
-    HM_WM_MAX_CELLS = 2600,
+    HM_WM_MAX_CELLS = 3700,
     HM_WM_RINGS = 12,
     HM_WM_INFO = 8 * HM_WM_BYTES + 24,            /* payload and CRC-24 */
     HM_WM_MEMORY = 14,                            /* of the code, bits; as many zeros end the message */
@@ -49,15 +49,16 @@ void hm_wm_layout_make(hm_wm_layout *l);
 
 /* Pixels (or canvas samples) a tile of a whole picture of w x h. */
 double hm_wm_tile_side(int w, int h);
-/* The tile as n x n samples (n a power of two > 2 F_MAX) of mean square 1; cells of more than f_max are left out.
- * re, im: [n*n]; the result is in re. */
-void hm_wm_tile(const hm_wm_layout *l, const int8_t coded[HM_WM_CODED], double f_max, int n, float *re, float *im);
+/* The tile, of `side` pixels, as n x n samples (n a power of two > 2 F_MAX) of mean square 1; waves too short for pixels
+ * are left out. re, im: [n*n]; the result is in re. */
+void hm_wm_tile(const hm_wm_layout *l, const int8_t coded[HM_WM_CODED], double side, int n, float *re, float *im);
 
 /* In place, n x n, n a power of two <= 1024, unscaled: sum over x of v e^(-+ 2 pi i k x / n). */
 void hm_wm_fft2(float *re, float *im, int n, bool inverse);
 
 /* ---- watermark_search.c ---- */
-/* Pooled evidence: residual of the luma, each sample divided by its local noise. */
+/* Pooled evidence: residual of the luma, each sample divided by its local noise. Sides of at most CANVAS_SIDE. */
+enum { HM_WM_CANVAS_SIDE = 4096 };
 typedef struct { float *v; int w, h; } hm_wm_canvas;
 /* How the marked picture lies in the canvas. */
 typedef struct {

@@ -8,7 +8,8 @@
 #include "provenance/watermark_internal.h"
 
 static const uint64_t seed = 0x68696d6d656c; /* "himmel" */
-enum { STREAM_CELLS = 1, STREAM_BITS = 2 };
+enum { STREAM_CELLS = 1, STREAM_BITS = 2, SYNC_EACH = 6 };
+static const double block_wave = 24, shortest_wave = 2.5; /* pixels */
 
 static int by_frequency(const void *a, const void *b)
 {
@@ -59,15 +60,15 @@ void hm_wm_layout_make(hm_wm_layout *l)
         const int ring = (int)(HM_WM_RINGS * logf(c->f / HM_WM_F_MIN) / octaves);
         c->ring = (uint8_t)HM_MIN(ring, HM_WM_RINGS - 1);
         for (int k = 0; k < 2; k++) c->sign[k] = hm_rng_u32(&r) & 1 ? 1 : -1;
-        if (i % 4 == 0) sync = hm_rng_below(&r, 4); /* one of each four */
-        if (i % 4 == (int)sync) c->bit[0] = c->bit[1] = -1, l->n_sync++;
+        if (i % SYNC_EACH == 0) sync = hm_rng_below(&r, SYNC_EACH);
+        if (i % SYNC_EACH == (int)sync) c->bit[0] = c->bit[1] = -1, l->n_sync++;
     }
     deal_bits(l);
 }
 
 double hm_wm_tile_side(int w, int h) { return sqrt((double)w * h) / HM_WM_TILES; }
 
-void hm_wm_tile(const hm_wm_layout *l, const int8_t coded[HM_WM_CODED], double f_max, int n, float *re, float *im)
+void hm_wm_tile(const hm_wm_layout *l, const int8_t coded[HM_WM_CODED], double side, int n, float *re, float *im)
 {
     const size_t all = (size_t)n * (size_t)n;
     memset(re, 0, all * sizeof *re);
@@ -75,13 +76,15 @@ void hm_wm_tile(const hm_wm_layout *l, const int8_t coded[HM_WM_CODED], double f
     double energy = 0;
     for (int i = 0; i < l->n; i++) {
         const hm_wm_cell *c = &l->cell[i];
-        if ((double)c->f > f_max) continue;
+        const double wave = side / (double)c->f;
+        if (wave < shortest_wave) continue;
+        const double a = HM_MIN(1, wave / block_wave) / (double)c->f;
         const size_t at = (size_t)(c->fy & (n - 1)) * (size_t)n + (size_t)c->fx;
         float chip[2];
         for (int k = 0; k < 2; k++)
-            chip[k] = (float)(c->sign[k] * (c->bit[k] < 0 ? 1 : coded[c->bit[k]])) / c->f;
+            chip[k] = (float)a * (float)(c->sign[k] * (c->bit[k] < 0 ? 1 : coded[c->bit[k]]));
         re[at] = chip[0], im[at] = chip[1];
-        energy += 1.0 / ((double)c->f * (double)c->f); /* of 2 Re(v e^i..)/2: |v|^2 / 2, |v|^2 = 2/f^2 */
+        energy += a * a; /* the mean square of Re(v e^i..) is |v|^2 / 2, and |v|^2 = 2 a^2 */
     }
     hm_wm_fft2(re, im, n, true);
     const float k = (float)(1 / sqrt(HM_MAX(energy, 1e-12)));

@@ -14,10 +14,11 @@ struct hm_wm_search {
     hm_wm_layout l;
     float re[NN], im[NN];           /* the tile, then its spectrum */
     float sre[NN], sim[NN];         /* match surface */
-    float power[NN], smooth[NN];
+    float smooth[NN];
     float cre[HM_WM_MAX_CELLS], cim[HM_WM_MAX_CELLS]; /* cells, whitened: mean square 1 */
     float *rows;                    /* [N][canvas width] */
-    int rows_w;
+    int at[HM_WM_CANVAS_SIDE];      /* grid sample of a canvas column, and share of the next one */
+    float part[HM_WM_CANVAS_SIDE];
     void *viterbi;
 };
 
@@ -26,8 +27,7 @@ hm_wm_search *hm_wm_search_new(void)
     hm_wm_search *s = calloc(1, sizeof *s);
     if (!s) return NULL;
     s->viterbi = malloc(hm_wm_decode_bytes());
-    s->rows_w = 4096;
-    s->rows = malloc(N * (size_t)s->rows_w * sizeof *s->rows);
+    s->rows = malloc((size_t)N * HM_WM_CANVAS_SIDE * sizeof *s->rows);
     if (!s->viterbi || !s->rows) {
         hm_wm_search_free(s);
         return NULL;
@@ -72,12 +72,14 @@ static void fold(hm_wm_search *s, const hm_wm_canvas *c, double tile_x, double t
     }
     memset(s->re, 0, sizeof s->re);
     memset(s->im, 0, sizeof s->im);
-    for (int x = 0; x < c->w; x++) {
-        const int at = grid_at(x, c->w, tile_x, &part), after = (at + 1) & (N - 1);
-        for (int y = 0; y < N; y++) {
-            const float v = s->rows[(size_t)y * (size_t)c->w + (size_t)x];
-            s->re[y * N + at] += (1 - part) * v;
-            s->re[y * N + after] += part * v;
+    for (int x = 0; x < c->w; x++) s->at[x] = grid_at(x, c->w, tile_x, &s->part[x]);
+    for (int y = 0; y < N; y++) {
+        const float *row = s->rows + (size_t)y * (size_t)c->w;
+        float *to = s->re + (size_t)y * N;
+        for (int x = 0; x < c->w; x++) {
+            const float later = s->part[x] * row[x];
+            to[s->at[x]] += row[x] - later;
+            to[(s->at[x] + 1) & (N - 1)] += later;
         }
     }
     hm_wm_fft2(s->re, s->im, N, false);
@@ -86,13 +88,16 @@ static void fold(hm_wm_search *s, const hm_wm_canvas *c, double tile_x, double t
 /* Each cell by the root of the mean power of the 5 x 5 frequencies around it. */
 static void whiten(hm_wm_search *s, double f_max)
 {
-    for (int i = 0; i < NN; i++) s->power[i] = s->re[i] * s->re[i] + s->im[i] * s->im[i];
-    for (int y = 0; y < N; y++)
-        for (int x = 0; x < N; x++) {
-            float p = 0;
-            for (int d = -2; d <= 2; d++) p += s->power[y * N + ((x + d) & (N - 1))];
-            s->smooth[y * N + x] = p;
+    const int f = (int)f_max;
+    for (int fy = -f - 2; fy <= f + 2; fy++) {
+        float row[N / 2 + 8];
+        const int y = (fy & (N - 1)) * N;
+        for (int x = -2; x <= f + 2; x++) {
+            const int at = y + (x & (N - 1));
+            row[x + 2] = s->re[at] * s->re[at] + s->im[at] * s->im[at];
         }
+        for (int x = 0; x <= f; x++) s->smooth[y + x] = row[x] + row[x + 1] + row[x + 2] + row[x + 3] + row[x + 4];
+    }
     for (int i = 0; i < s->l.n && (double)s->l.cell[i].f <= f_max; i++) {
         const hm_wm_cell *c = &s->l.cell[i];
         const int y = c->fy & (N - 1);
@@ -129,17 +134,32 @@ void hm_wm_match(hm_wm_search *s, const hm_wm_canvas *c, double tile_x, double t
 
 /* ---- fine pose ---- */
 
+/* e^(2 pi i f d / N) for f = -F_MAX..F_MAX. */
+typedef struct { float re[2 * HM_WM_F_MAX + 1], im[2 * HM_WM_F_MAX + 1]; } turns;
+
+static void turns_make(turns *t, double d)
+{
+    for (int f = -HM_WM_F_MAX; f <= HM_WM_F_MAX; f++) {
+        t->re[f + HM_WM_F_MAX] = (float)cos(2 * M_PI / N * f * d);
+        t->im[f + HM_WM_F_MAX] = (float)sin(2 * M_PI / N * f * d);
+    }
+}
+
 /* Sync cells of the spectrum at hand, at an offset: z. */
 static double sync_z(const hm_wm_search *s, double dx, double dy)
 {
+    turns tx, ty;
     double sum = 0, power = 0;
+    turns_make(&tx, dx);
+    turns_make(&ty, dy);
     for (int i = 0; i < s->l.n; i++) {
         const hm_wm_cell *e = &s->l.cell[i];
         if (e->bit[0] >= 0) continue;
-        const float turn = (float)(2 * M_PI / N * (e->fx * dx + e->fy * dy));
+        const int x = e->fx + HM_WM_F_MAX, y = e->fy + HM_WM_F_MAX;
+        const float co = tx.re[x] * ty.re[y] - tx.im[x] * ty.im[y], si = tx.re[x] * ty.im[y] + tx.im[x] * ty.re[y];
         const float a = s->cre[i] * e->sign[0] + s->cim[i] * e->sign[1];
         const float b = s->cim[i] * e->sign[0] - s->cre[i] * e->sign[1];
-        sum += (double)(a * cosf(turn) - b * sinf(turn));
+        sum += (double)(a * co - b * si);
         power += (double)(a * a + b * b);
     }
     return sum / sqrt(power / 2 + 1e-20);
@@ -223,7 +243,7 @@ static void soft_bits(const hm_wm_search *s, const float gain[HM_WM_RINGS], floa
         if (e->bit[0] < 0) continue;
         for (int k = 0; k < 2; k++) {
             const float v = k ? s->cim[i] : s->cre[i];
-            soft[e->bit[k]] += gain[e->ring] * e->sign[k] * HM_MAX(-2.5f, HM_MIN(v, 2.5f));
+            soft[e->bit[k]] += gain[e->ring] * e->sign[k] * HM_MAX(-1.5f, HM_MIN(v, 1.5f));
         }
     }
 }
