@@ -133,7 +133,7 @@ typedef struct {
     const char *negative;  /* what to keep away from; NULL or "" = nothing said */
     const char *output;    /* film: .mp4; image: .png .jpg .jpeg .webp; replaced only when complete */
     int width, height;     /* pixels, even, HIMMEL_MIN_SIDE..HIMMEL_MAX_SIDE */
-    double seconds;        /* 1..10, images: not used */
+    double seconds;        /* 1..HIMMEL_MAX_SECONDS; over 10 in windows that see each other's ends; images: not used */
     int fps_num, fps_den;  /* frames a second as a fraction, 1..HIMMEL_MAX_FPS; images: not used */
     uint64_t seed;         /* same seed, request, build, instruction set and threads: same bytes */
     int steps;             /* of the sampler, 1..HIMMEL_MAX_STEPS */
@@ -205,7 +205,8 @@ typedef struct {
 typedef enum {
     HIMMEL_EDIT_NEW,    /* a new film of request.seconds through cards: animate, storyboard, interpolate pictures */
     HIMMEL_EDIT_JOIN,   /* clips in order with new seconds before, between and after: extend, blend, loop, trim, join */
-    HIMMEL_EDIT_CHANGE  /* clips[0] itself: inpaint, outpaint, remix */
+    HIMMEL_EDIT_CHANGE, /* clips[0] itself: inpaint, outpaint, remix */
+    HIMMEL_EDIT_UPSCALE /* clips[0] larger: what is in it stays, the refiner adds finer detail */
 } himmel_edit_mode;
 
 typedef enum { HIMMEL_FIT_CROP, HIMMEL_FIT_PAD } himmel_fit;
@@ -214,7 +215,7 @@ enum { HIMMEL_MAX_SECONDS = 60, HIMMEL_MAX_CLIPS = 32, HIMMEL_MAX_CARDS = 32 };
 
 typedef struct {
     himmel_edit_mode mode;
-    const himmel_clip *clips; /* JOIN: 1..HIMMEL_MAX_CLIPS films, CHANGE: one film or picture */
+    const himmel_clip *clips; /* JOIN: 1..HIMMEL_MAX_CLIPS films, CHANGE, UPSCALE: one film or picture */
     size_t n_clips;
     double before, between, after; /* JOIN: new seconds; between at most 8, the others 56 */
     int loop;                 /* JOIN: 1: `after` (at most 8) leads back to the first frame */

@@ -63,7 +63,7 @@ static const struct {
 enum { N_OPTIONS = sizeof options / sizeof *options };
 
 /* What is wrong, as every sentence of this file: on stderr, and false. */
-static bool wrong(const char *option, const char *value, const char *wants)
+bool args_wrong(const char *option, const char *value, const char *wants)
 {
     fprintf(stderr, "himmel: --%s %.80s: %s\n", option, value, wants);
     return false;
@@ -79,7 +79,7 @@ static bool to_long(const char *s, long lo, long hi, long *out)
     return true;
 }
 
-static bool to_double(const char *s, double *out)
+bool args_double(const char *s, double *out)
 {
     char *end;
     *out = strtod(s, &end);
@@ -115,7 +115,7 @@ static bool to_fps(const char *s, int *num, int *den)
         return true;
     }
     double v;
-    if (!to_double(s, &v) || fabs(v) > 1e6) return false;
+    if (!args_double(s, &v) || fabs(v) > 1e6) return false;
     const double tv = v * 1001 / 1000;
     if (fabs(v - round(v)) > 1e-9 && fabs(tv - round(tv)) < 0.002) {
         *num = (int)lround(tv) * 1000, *den = 1001;
@@ -144,25 +144,25 @@ static bool take_number(cli_args *a, option_id id, const char *name, const char 
     switch (id) {
     case O_SIZE:
         return to_size(v, &r->width, &r->height) ||
-               wrong(name, v, "wants WIDTHxHEIGHT, for example 1920x1080");
+               args_wrong(name, v, "wants WIDTHxHEIGHT, for example 1920x1080");
     case O_SECONDS:
-        return to_double(v, &r->seconds) || wrong(name, v, "wants a number, 1 to 10");
+        return args_double(v, &r->seconds) || args_wrong(name, v, "wants a number, 1 to 60");
     case O_FPS:
         return to_fps(v, &r->fps_num, &r->fps_den) ||
-               wrong(name, v, "wants frames a second, for example 24 or 30000/1001");
+               args_wrong(name, v, "wants frames a second, for example 24 or 30000/1001");
     case O_SEED:
         a->has_seed = true;
-        return to_seed(v, &r->seed) || wrong(name, v, "wants a whole number from 0 to 18446744073709551615");
+        return to_seed(v, &r->seed) || args_wrong(name, v, "wants a whole number from 0 to 18446744073709551615");
     case O_STEPS:
-        if (!to_long(v, INT_MIN, INT_MAX, &l)) return wrong(name, v, "wants a whole number, 1 to 200");
+        if (!to_long(v, INT_MIN, INT_MAX, &l)) return args_wrong(name, v, "wants a whole number, 1 to 200");
         r->steps = (int)l;
         return true;
     case O_GUIDANCE:
-        return to_double(v, &r->guidance) || wrong(name, v, "wants a number, 1 to 20");
+        return args_double(v, &r->guidance) || args_wrong(name, v, "wants a number, 1 to 20");
     case O_N:
-        return to_long(v, 1, 1000, &a->n) || wrong(name, v, "wants a whole number, 1 to 1000");
+        return to_long(v, 1, 1000, &a->n) || args_wrong(name, v, "wants a whole number, 1 to 1000");
     default:
-        return to_long(v, 1, 1024, &a->threads) || wrong(name, v, "wants a whole number, 1 to 1024");
+        return to_long(v, 1, 1024, &a->threads) || args_wrong(name, v, "wants a whole number, 1 to 1024");
     }
 }
 
@@ -181,7 +181,7 @@ static bool take(cli_args *a, option_id id, const char *name, const char *v)
     case O_SIGN_PROMPT: a->req.sign_prompt = 1; return true;
     case O_MINING:
         a->req.mining = !strcmp(v, "allowed") ? HIMMEL_MINING_ALLOWED : HIMMEL_MINING_FORBIDDEN;
-        return !strcmp(v, "allowed") || !strcmp(v, "forbidden") || wrong(name, v, "wants allowed or forbidden");
+        return !strcmp(v, "allowed") || !strcmp(v, "forbidden") || args_wrong(name, v, "wants allowed or forbidden");
     case O_PLAN: a->plan_only = true; return true;
     case O_HELP: a->help = true; return true;
     case O_VERSION: a->version = true; return true;
@@ -217,34 +217,57 @@ static bool add_word(cli_args *a, const char *word)
 
 bool args_parse(cli_args *a, himmel_kind kind, int argc, char **argv)
 {
+    return args_parse_more(a, kind, argc, argv, NULL);
+}
+
+/* The option argv[i]; returns how many arguments it took, 0 if it is wrong. */
+static int parse_option(cli_args *a, int argc, char **argv, int i, const cli_more *more)
+{
+    const char *arg = argv[i], *value = strchr(arg, '=');
+    char name[32];
+    if (more && arg[1] == '-') {
+        snprintf(name, sizeof name, "%.*s", (int)(value ? value - arg - 2 : 31), arg + 2);
+        const int n = more->option(more->user, name, value ? value + 1 : i + 1 < argc ? argv[i + 1] : NULL);
+        if (n) return n < 0 ? 0 : value ? 1 : n;
+    }
+    const int k = find_option(arg, &value);
+    if (k < 0) {
+        fprintf(stderr, "himmel: unknown option %.80s (himmel help lists all)\n", arg);
+        return 0;
+    }
+    if (!options[k].takes && value) return args_wrong(options[k].name, value, "takes no value");
+    const bool next = options[k].takes && !value;
+    if (next && i + 1 >= argc) {
+        fprintf(stderr, "himmel: %s wants a value (himmel help)\n", arg);
+        return 0;
+    }
+    if (next) value = argv[i + 1];
+    return take(a, options[k].id, options[k].name, value) ? 1 + next : 0;
+}
+
+bool args_parse_more(cli_args *a, himmel_kind kind, int argc, char **argv, const cli_more *more)
+{
     *a = (cli_args){.req = himmel_request_default(), .threads = -1, .n = 1};
     a->req.kind = kind;
     if (kind == HIMMEL_IMAGE) a->req.width = 1024, a->req.height = 576;
+    if (more) { /* as the first input's, or the command's own */
+        a->req.width = a->req.height = a->req.fps_num = 0;
+        a->req.seconds = NAN;
+    }
     bool words_only = false;
-    for (int i = 0; i < argc; i++) {
-        const char *arg = argv[i], *value;
-        if (words_only || arg[0] != '-' || !arg[1]) {
-            if (!add_word(a, arg)) return false;
-            continue;
-        }
-        if (!strcmp(arg, "--")) {
+    for (int i = 0; i < argc;) {
+        const char *arg = argv[i];
+        if (!words_only && !strcmp(arg, "--")) {
             words_only = true;
-            continue;
+            i++;
+        } else if (words_only || arg[0] != '-' || !arg[1]) {
+            if (!(more && more->word(more->user, arg)) && !add_word(a, arg)) return false;
+            i++;
+        } else {
+            const int n = parse_option(a, argc, argv, i, more);
+            if (!n) return false;
+            i += n;
         }
-        const int k = find_option(arg, &value);
-        if (k < 0) {
-            fprintf(stderr, "himmel: unknown option %.80s (himmel help lists all)\n", arg);
-            return false;
-        }
-        if (!options[k].takes && value) return wrong(options[k].name, value, "takes no value");
-        if (options[k].takes && !value) {
-            if (i + 1 >= argc) {
-                fprintf(stderr, "himmel: %s wants a value (himmel help)\n", arg);
-                return false;
-            }
-            value = argv[++i];
-        }
-        if (!take(a, options[k].id, options[k].name, value)) return false;
     }
     a->req.prompt = a->prompt;
     return true;

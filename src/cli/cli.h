@@ -29,6 +29,17 @@ typedef struct {
 } cli_args;
 /* Reads argv; a wrong option is a sentence on stderr and false. */
 bool args_parse(cli_args *a, himmel_kind kind, int argc, char **argv);
+/* What another command adds: its options (asked first) and words that are not the prompt. */
+typedef struct {
+    void *user;
+    /* value: what stands behind "=", else the next argument (NULL: none). 0: not mine, 1: taken, 2: taken with the next
+     * argument, -1: wrong, and said why. */
+    int (*option)(void *user, const char *name, const char *value);
+    bool (*word)(void *user, const char *word); /* true: taken, not part of the prompt */
+} cli_more;
+bool args_parse_more(cli_args *a, himmel_kind kind, int argc, char **argv, const cli_more *more);
+bool args_wrong(const char *option, const char *value, const char *wants); /* a sentence on stderr; false */
+bool args_double(const char *s, double *out);
 void args_free(cli_args *a);
 
 /* ---- show.c ---- */
@@ -49,8 +60,21 @@ void cli_json_string(FILE *f, const char *s);
 void show_error(bool json, const himmel_error *err);
 double clock_seconds(void);
 
+/* ---- make.c ---- */
+enum { CLI_MAX_PATH = 4096 };
+/* film.mp4 -> film-3.mp4; plain, or the first free plain-2 ... */
+bool make_numbered(char *out, size_t cap, const char *path, long i);
+void make_free_name(char *out, size_t cap, const char *plain);
+uint64_t make_seed(void);
+void make_done(const cli_args *a, const himmel_result *r, double seconds, double peak);
+void make_tell_unknown(const cli_args *a, const char *prompt);
+himmel_status make_open(himmel_ctx **ctx, const cli_args *a, const cli_env *env, himmel_error *err);
+
 /* ---- subcommands: exit codes ---- */
 int cmd_make(himmel_kind kind, int argc, char **argv, const cli_env *env);
+bool is_edit(const char *name);
+int cmd_edit(const char *name, int argc, char **argv, const cli_env *env);
+int cmd_edit_help(const char *name);
 int cmd_info(int argc, char **argv, const cli_env *env);
 int cmd_job(const char *name, int argc, char **argv);
 int cmd_verify(int argc, char **argv, const cli_env *env);

@@ -13,7 +13,7 @@ static const char main_help[] =
     "Film and image\n"
     "  -o, --output FILE     film: .mp4; image: .png .jpg .jpeg .webp      (film.mp4, image.png)\n"
     "  -s, --size WxH        even sides from 64 to 2048; 1080p 720p 480p 360p (1920x1080; image 1024x576)\n"
-    "      --seconds N       length of a film, 1 to 10                     (10)\n"
+    "      --seconds N       length of a film, 1 to 60                     (10)\n"
     "      --fps N           frames a second, 24 or 30000/1001, 1 to 120   (24)\n"
     "      --seed N          same seed, same film                          (a new one each time)\n"
     "      --steps N         more steps, finer result, 1 to 200            (25)\n"
@@ -39,6 +39,8 @@ static const char main_help[] =
     "\n"
     "      HIMMEL_IDENTITY_DIR  folder of the signing identity  ($XDG_CONFIG_HOME/himmel, ~/.config/himmel)\n"
     "\n"
+    "Editing: himmel animate, extend, inpaint, outpaint, remix, loop, blend, interpolate, storyboard, cut, upscale\n"
+    "         (himmel help animate ...)\n"
     "Other commands: himmel verify FILE... [--json], himmel identity show|new|import|trust\n"
     "                himmel serve, keys, info, world, train, eval, version, help [serve|image|world|...]\n"
     "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.\n";
@@ -105,6 +107,7 @@ int cmd_help(int argc, char **argv)
         fputs(main_help, stdout);
         return EXIT_DONE;
     }
+    if (is_edit(argv[0])) return cmd_edit_help(argv[0]);
     for (size_t i = 0; i < sizeof topics / sizeof *topics; i++)
         if (!strcmp(argv[0], topics[i].name)) {
             fputs(topics[i].text, stdout);

@@ -72,6 +72,7 @@ int main(int argc, char **argv)
     if (!strcmp(what, "keys")) return cmd_keys(argc - 2, argv + 2);
     if (!strcmp(what, "film")) return cmd_make(HIMMEL_FILM, argc - 2, argv + 2, &env);
     if (!strcmp(what, "image")) return cmd_make(HIMMEL_IMAGE, argc - 2, argv + 2, &env);
+    if (is_edit(what)) return cmd_edit(what, argc - 2, argv + 2, &env);
     if (!strcmp(what, "train") || !strcmp(what, "eval") || !strcmp(what, "world"))
         return cmd_job(what, argc - 2, argv + 2);
     return cmd_make(HIMMEL_FILM, argc - 1, argv + 1, &env);

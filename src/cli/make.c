@@ -8,10 +8,10 @@
 
 #include "cli/cli.h"
 
-enum { MAX_PATH = 4096, MAX_FULL_PROMPT = 4096 };
+enum { MAX_FULL_PROMPT = 4096 };
 
 /* film.mp4 -> film-3.mp4 */
-static bool numbered(char *out, size_t cap, const char *path, long i)
+bool make_numbered(char *out, size_t cap, const char *path, long i)
 {
     const char *slash = strrchr(path, '/'), *dot = strrchr(slash ? slash : path, '.');
     const int stem = dot ? (int)(dot - path) : (int)strlen(path);
@@ -20,24 +20,23 @@ static bool numbered(char *out, size_t cap, const char *path, long i)
 }
 
 /* Without -o: film.mp4, or the first free film-2.mp4 ...: nothing that is there is replaced unasked. */
-static void free_name(char *out, size_t cap, himmel_kind kind)
+void make_free_name(char *out, size_t cap, const char *plain)
 {
-    const char *plain = kind == HIMMEL_FILM ? "film.mp4" : "image.png";
     snprintf(out, cap, "%s", plain);
-    for (long i = 2; !access(out, F_OK) && i < 100000; i++) numbered(out, cap, plain, i);
+    for (long i = 2; !access(out, F_OK) && i < 100000; i++) make_numbered(out, cap, plain, i);
 }
 
-static uint64_t random_seed(void)
+uint64_t make_seed(void)
 {
     uint32_t v = 0;
     if (getrandom(&v, sizeof v, 0) != sizeof v) v = (uint32_t)(clock_seconds() * 1e6);
     return v;
 }
 
-static void tell_unknown(const cli_args *a)
+void make_tell_unknown(const cli_args *a, const char *prompt)
 {
     char words[512];
-    const size_t n = himmel_unknown_words(a->req.prompt, words, sizeof words);
+    const size_t n = himmel_unknown_words(prompt, words, sizeof words);
     if (!n) return;
     if (a->json) {
         printf("{\"event\":\"unknown_words\",\"count\":%zu,\"words\":", n);
@@ -92,10 +91,10 @@ static void done_json(const cli_args *a, const himmel_result *r, double peak)
     fflush(stdout);
 }
 
-static void done_text(const cli_args *a, const himmel_result *r, double peak)
+static void done_text(const cli_args *a, const himmel_result *r, double seconds, double peak)
 {
     fprintf(stderr, "%s: %dx%d, ", a->req.output, r->width, r->height);
-    if (a->req.kind == HIMMEL_FILM) fprintf(stderr, "%g s, %d frames, ", a->req.seconds, r->n_frames);
+    if (a->req.kind == HIMMEL_FILM) fprintf(stderr, "%.4g s, %d frames, ", seconds, r->n_frames);
     fprintf(stderr, "%.1f MB, seed %llu, made in %.1f s\n", 1e-6 * (double)r->file_bytes,
             (unsigned long long)a->req.seed, r->seconds);
     fprintf(stderr, " ");
@@ -109,6 +108,12 @@ static void done_text(const cli_args *a, const himmel_result *r, double peak)
     if (a->verbose)
         fprintf(stderr, "  peak of this machine %.0f GFLOPS, most memory %.0f MiB (networks %.0f MiB)\n",
                 peak, peak_rss_mib(), (double)r->arena_bytes / (1 << 20));
+}
+
+void make_done(const cli_args *a, const himmel_result *r, double seconds, double peak)
+{
+    if (a->json) done_json(a, r, peak);
+    else if (!a->quiet) done_text(a, r, seconds, peak);
 }
 
 static himmel_status expand(cli_args *a, const char *prompt, char *full, himmel_error *err)
@@ -147,26 +152,29 @@ static himmel_status make_one(himmel_ctx *ctx, cli_args *a, himmel_error *err)
     rc = himmel_generate(ctx, &a->req, &result, err);
     show_line_end(&s);
     if (rc) return rc;
-    if (a->json) done_json(a, &result, himmel_peak_gflops(ctx));
-    else if (!a->quiet) done_text(a, &result, himmel_peak_gflops(ctx));
+    make_done(a, &result, a->req.seconds, himmel_peak_gflops(ctx));
     return HIMMEL_OK;
 }
 
-static himmel_status make_all(cli_args *a, const cli_env *env, himmel_error *err)
+himmel_status make_open(himmel_ctx **ctx, const cli_args *a, const cli_env *env, himmel_error *err)
 {
     himmel_options o = himmel_options_default();
     if (a->threads > 0) o.threads = (int)a->threads;
     o.identity = env->identity;
-    const char *model = a->model ? a->model : env->model && *env->model ? env->model : NULL;
+    return himmel_open(ctx, a->model ? a->model : env->model && *env->model ? env->model : NULL, &o, err);
+}
+
+static himmel_status make_all(cli_args *a, const cli_env *env, himmel_error *err)
+{
     himmel_ctx *ctx;
-    himmel_status rc = himmel_open(&ctx, model, &o, err);
+    himmel_status rc = make_open(&ctx, a, env, err);
     const char *const output = a->req.output;
     for (long i = 1; i <= a->n && !rc; i++) {
-        char path[MAX_PATH], full[MAX_FULL_PROMPT];
+        char path[CLI_MAX_PATH], full[MAX_FULL_PROMPT];
         a->req.output = output;
         a->req.prompt = a->prompt;
         if (a->n > 1) {
-            if (!numbered(path, sizeof path, output, i)) break;
+            if (!make_numbered(path, sizeof path, output, i)) break;
             a->req.output = path;
         }
         if (a->expand) rc = expand(a, a->prompt, full, err);
@@ -202,15 +210,15 @@ int cmd_make(himmel_kind kind, int argc, char **argv, const cli_env *env)
         goto done;
     }
     if (!a.req.output) {
-        free_name(name, sizeof name, kind);
+        make_free_name(name, sizeof name, kind == HIMMEL_FILM ? "film.mp4" : "image.png");
         a.req.output = name;
     }
-    if (!a.has_seed) a.req.seed = random_seed();
+    if (!a.has_seed) a.req.seed = make_seed();
     if (himmel_check(&a.req, &err)) {
         show_error(a.json, &err);
         goto done;
     }
-    tell_unknown(&a);
+    make_tell_unknown(&a, a.req.prompt);
     const himmel_status rc = make_all(&a, env, &err);
     if (rc) show_error(a.json, &err);
     code = !rc ? EXIT_DONE : rc == HIMMEL_ECANCELLED && stop_asked() ? stop_exit_code() : EXIT_FAILED;

@@ -97,6 +97,10 @@ static bool next_window(const hm_canvas *c, const hm_canvas_opts *o, int done, w
         const int at = (int)ceil(o->words[i].at - 1e-9);
         if (at > from && at < to) to = at;
     }
+    int pins = 0; /* and no more pictures than a window can see */
+    for (int i = 0; i < c->n_pins; i++)
+        if (c->pin[i].at > from && c->pin[i].at <= to && ++pins > HM_MAX_EXTRA)
+            to = HM_MAX(from + 1, (int)ceil(c->pin[i].at) - 1);
     *w = (window){from - context, 1 + to - (from - context), from, to};
     return true;
 }

@@ -36,7 +36,7 @@ void hm_canvas_deinit(hm_canvas *c); /* an all-zero one is fine */
 /* Base frame f, -HM_BEFORE .. 24(T-1)+HM_LAP: where its pixels and what is known of them go. */
 uint8_t *hm_canvas_rgb(const hm_canvas *c, int f);
 uint8_t *hm_canvas_known(const hm_canvas *c, int f);
-/* A picture rgb8 [16gh][16gw][3] stands at `at` seconds. EINVAL: more than HM_MAX_PINS. */
+/* A picture rgb8 [16gh][16gw][3] stands at `at` seconds, later than those before. EINVAL: more than HM_MAX_PINS. */
 himmel_status hm_canvas_pin(hm_canvas *c, double at, const uint8_t *rgb, himmel_error *err);
 
 /* What holds from a second on. */

@@ -158,6 +158,11 @@ void hm_clip_inner(const hm_clip *c, int *x, int *y, int *w, int *h)
     *x = c->ix, *y = c->iy, *w = c->iw, *h = c->ih;
 }
 
+double hm_clip_scale(const hm_clip *c)
+{
+    return c->iw / c->sw;
+}
+
 void hm_clip_map(const hm_clip *c, double x, double y, double *ox, double *oy)
 {
     *ox = c->ix + (x - c->sx) * c->iw / c->sw;
@@ -183,7 +188,10 @@ const uint8_t *hm_clip_frame(hm_clip *c, int k, himmel_error *err)
     }
     if (rc) return NULL;
     const hm_frame f = {HM_FRAME_RGB8, c->iw, c->ih, {c->out + 3 * ((size_t)c->iy * (size_t)c->w + (size_t)c->ix)}, {3 * c->w}};
-    hm_scale(c->scaler, c->own, HM_PIX_U8, &f);
+    if (c->iw == c->info.width && c->ih == c->info.height && c->sw == c->iw && c->sh == c->ih) /* to the bit */
+        for (int y = 0; y < c->ih; y++)
+            memcpy(f.plane[0] + (size_t)y * (size_t)f.stride[0], c->own + 3 * (size_t)y * (size_t)c->iw, 3 * (size_t)c->iw);
+    else hm_scale(c->scaler, c->own, HM_PIX_U8, &f);
     c->have = k;
     return c->out;
 }

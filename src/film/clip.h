@@ -26,6 +26,8 @@ int hm_clip_nearest(const hm_clip *c, double seconds); /* frame shown then */
 himmel_status hm_clip_fit(hm_clip *c, int w, int h, bool pad, int threads, himmel_error *err);
 /* The input's rectangle in the result. */
 void hm_clip_inner(const hm_clip *c, int *x, int *y, int *w, int *h);
+/* Pixels of the result for one of the input. */
+double hm_clip_scale(const hm_clip *c);
 /* A point of the input in pixels of the result. */
 void hm_clip_map(const hm_clip *c, double x, double y, double *ox, double *oy);
 /* Frame k as [h][w][3], valid until the next call. Forward is cheap, back starts again. NULL: err. */

@@ -7,11 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/rng.h"
 #include "film/edit.h"
+#include "film/sign.h"
+#include "film/upscale.h"
 #include "media/image.h"
 #include "provenance/visible_mark.h"
 
-enum { P_TEXT, P_SAMPLE, P_DECODE, P_REFINE, P_SCALE, P_ENCODE };
+enum { P_TEXT, P_SAMPLE, P_DECODE, P_REFINE, P_SCALE, P_ENCODE, PREVIEW_WIDTH = 256, MAX_TAGS = 10 };
 
 typedef struct {
     hm_edit d;
@@ -21,6 +24,17 @@ typedef struct {
     hm_scaler *scaler, *to_yuv;
     hm_stream *stream;
     int streaming;      /* take of stream, -1 = none */
+    hm_upscaler *upscaler;
+    hm_signer signer;
+    hm_source source[HIMMEL_MAX_CARDS];
+    char *settings;     /* what the request does not say, as text */
+    char names[512], text[3][160];
+    hm_tag tag[MAX_TAGS];
+    size_t n_tags;
+    hm_scaler *to_preview;
+    uint8_t *preview;
+    int preview_w, preview_h;
+    double last_preview;
     uint8_t *rgb;       /* [h][w][3] the frame in work */
     double start, phase_start;
     int steps_done, steps_all, frames_all;
@@ -37,11 +51,20 @@ static int tell(job *j, const char *phase, int step, int n)
     return r->on_progress(r->user, &p);
 }
 
+static int show(job *j, double seconds, int rough)
+{
+    const himmel_picture pic = {j->preview, j->preview_w, j->preview_h, seconds, rough};
+    j->last_preview = hm_now();
+    return j->d.req.on_preview(j->d.req.user, &pic);
+}
+
 static int on_step(void *user, int step, int n, const float *clean, int T)
 {
-    (void)clean, (void)T, (void)n;
+    (void)n;
     job *j = user;
-    return tell(j, "sample", j->steps_done + step, j->steps_all);
+    if (tell(j, "sample", j->steps_done + step, j->steps_all)) return 1;
+    if (!j->d.req.on_preview || !hm_rough_picture(j->d.ctx, &j->d.l, clean, T, j->preview_w, j->preview_h, j->preview)) return 0;
+    return show(j, 0.5 * (T - 1), 1);
 }
 
 static himmel_status sample(job *j, himmel_error *err)
@@ -57,7 +80,7 @@ static himmel_status sample(job *j, himmel_error *err)
     himmel_status rc = HIMMEL_OK;
     for (int i = 0; i < d->n_takes && !rc; i++) {
         hm_sample_cost c = {0};
-        o.seed = r->seed + (uint64_t)i;
+        o.seed = i ? hm_mix(r->seed, 1000 + (uint64_t)i) : r->seed; /* the first as a film from words has it */
         rc = hm_canvas_sample(&d->take[i], &o, &c, err);
         j->steps_done += r->steps * hm_canvas_windows(&d->take[i], &o);
         himmel_phase *p = j->result.phase;
@@ -135,14 +158,22 @@ static void correct_seams(job *j, int take, double seconds)
     }
 }
 
-/* Where the mask forbids change, the clip's pixels; between, both. */
-static void paste_clip(job *j, const uint8_t *clip)
+/* Where the mask forbids change, the clip's pixels; between, both. Outside of what the clip covers its nearest pixel
+ * stands for it. */
+static void paste_clip(job *j, const uint8_t *clip, const hm_clip *c)
 {
     const uint8_t *alpha = j->d.mask.alpha;
-    const size_t n = (size_t)j->d.req.width * (size_t)j->d.req.height;
-    for (size_t i = 0; i < n; i++)
-        for (size_t k = 3 * i; k < 3 * i + 3; k++)
-            j->rgb[k] = (uint8_t)((alpha[i] * j->rgb[k] + (255 - alpha[i]) * clip[k] + 127) / 255);
+    const int w = j->d.req.width, h = j->d.req.height;
+    int x0, y0, iw, ih;
+    hm_clip_inner(c, &x0, &y0, &iw, &ih);
+    for (int y = 0; y < h; y++)
+        for (int x = 0; x < w; x++) {
+            const size_t at = (size_t)y * (size_t)w + (size_t)x;
+            const int cx = HM_MAX(x0, HM_MIN(x, x0 + iw - 1)), cy = HM_MAX(y0, HM_MIN(y, y0 + ih - 1));
+            const uint8_t *from = clip + 3 * ((size_t)cy * (size_t)w + (size_t)cx);
+            uint8_t *to = j->rgb + 3 * at;
+            for (int k = 0; k < 3; k++) to[k] = (uint8_t)((alpha[at] * to[k] + (255 - alpha[at]) * from[k] + 127) / 255);
+        }
 }
 
 /* Frame i of span s into j->rgb. */
@@ -158,18 +189,19 @@ static himmel_status picture(job *j, const hm_span *s, int i, himmel_error *err)
         if (!rc) rc = generated(j, s->take, at, err);
         if (!rc) correct_seams(j, s->take, at);
     }
+    if (!rc && j->upscaler) return hm_upscale(j->upscaler, d->clip[s->clip], hm_clip_nearest(d->clip[s->clip], t), j->rgb, err);
     if (!rc && s->clip >= 0) {
         hm_clip *c = d->clip[s->clip];
         if (!(clip = hm_clip_frame(c, hm_clip_nearest(c, s->take >= 0 ? t : s->from + t), err))) return HIMMEL_EFORMAT;
     }
     if (!rc && clip && s->take >= 0) rc = hm_mask_at(&d->mask, t, err);
     if (rc || !clip) return rc;
-    if (s->take >= 0) paste_clip(j, clip);
+    if (s->take >= 0) paste_clip(j, clip, d->clip[s->clip]);
     else memcpy(j->rgb, clip, 3 * (size_t)d->req.width * (size_t)d->req.height);
     return HIMMEL_OK;
 }
 
-static himmel_status write_frame(job *j, int number, const hm_tag *tags, size_t n_tags, himmel_error *err)
+static himmel_status write_frame(job *j, int number, himmel_error *err)
 {
     const himmel_request *r = &j->d.req;
     const hm_frame rgb = {HM_FRAME_RGB8, r->width, r->height, {j->rgb}, {3 * r->width}};
@@ -179,59 +211,155 @@ static himmel_status write_frame(job *j, int number, const hm_tag *tags, size_t 
     if (j->encoder) hm_scale(j->to_yuv, j->rgb, HM_PIX_U8, to);
     if (j->mark) hm_vmark_draw(j->mark, to, seconds);
     const himmel_status rc = j->encoder ? hm_encoder_push(j->encoder, err)
-                                        : hm_image_write(r->output, to, tags, n_tags, &j->result.file_bytes, err);
+                                        : hm_image_write_sealed(r->output, to, j->tag, j->n_tags, hm_signer_seal, &j->signer,
+                                                                &j->result.file_bytes, err);
     j->result.phase[P_ENCODE].seconds += hm_now() - t0;
-    if (!rc && tell(j, "film", number + 1, j->frames_all) && j->encoder)
+    if (rc) return rc;
+    int stop = tell(j, "film", number + 1, j->frames_all);
+    if (!stop && r->on_preview && (hm_now() - j->last_preview > 0.25 || number + 1 == j->frames_all)) {
+        const hm_frame small = {HM_FRAME_RGB8, j->preview_w, j->preview_h, {j->preview}, {3 * j->preview_w}};
+        hm_scale(j->to_preview, j->rgb, HM_PIX_U8, &small);
+        stop = show(j, seconds, 0);
+    }
+    if (stop && j->encoder)
         return hm_fail(err, HIMMEL_ECANCELLED, "stopped after frame %d of %d", number + 1, j->frames_all);
+    return HIMMEL_OK;
+}
+
+/* ---- what the file says about itself ---- */
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* All that the result depends on beside the request, one setting a line. */
+static himmel_status describe(job *j, himmel_error *err)
+{
+    const himmel_edit *e = j->d.e;
+    size_t cap = 2048 + (e->mask ? strlen(e->mask) : 0);
+    for (size_t i = 0; i < e->n_cards; i++) cap += 400 + (e->cards[i].prompt ? strlen(e->cards[i].prompt) : 0);
+    cap += 400 * e->n_clips;
+    hm_str t = {.cap = cap, .data = malloc(cap)};
+    if (!t.data) return hm_fail(err, HIMMEL_ENOMEM, "out of memory");
+    hm_str_addf(&t, "edit %d\nbefore %g between %g after %g loop %d\n", (int)e->mode, e->before, e->between, e->after, e->loop);
+    hm_str_addf(&t, "box %g,%g,%g,%g@%g-%g outpaint %d strength %g fit %d\n", e->box[0], e->box[1], e->box[2], e->box[3],
+                e->box_from, e->box_to, e->outpaint, e->strength, (int)e->fit);
+    if (e->mask) hm_str_addf(&t, "mask %.255s\n", base_name(e->mask));
+    for (size_t i = 0; i < e->n_clips; i++)
+        hm_str_addf(&t, "clip %.255s@%g-%g\n", base_name(e->clips[i].path), e->clips[i].from, e->clips[i].to);
+    for (size_t i = 0; i < e->n_cards; i++)
+        hm_str_addf(&t, "card %g %.255s %s\n", e->cards[i].at, e->cards[i].picture ? base_name(e->cards[i].picture) : "-",
+                    e->cards[i].prompt ? e->cards[i].prompt : "");
+    j->settings = t.data;
+    return HIMMEL_OK;
+}
+
+/* The inputs in the signed credentials: one changed or continued film is the parent; several that are shown as they
+ * were are parts; pictures that the model was given are its material. */
+static himmel_status open_signer(job *j, himmel_error *err)
+{
+    const hm_edit *d = &j->d;
+    const hm_role role = d->e->mode == HIMMEL_EDIT_NEW ? HM_ROLE_INPUT
+                         : d->n_clips == 1             ? HM_ROLE_PARENT
+                                                       : HM_ROLE_COMPONENT;
+    himmel_status rc = hm_signer_open(&j->signer, d->ctx, &d->req, err);
+    if (!rc) rc = describe(j, err);
+    for (int i = 0; i < d->n_clips; i++) j->source[i] = (hm_source){hm_clip_path(d->clip[i]), role};
+    j->signer.sources = j->source, j->signer.n_sources = (size_t)d->n_clips;
+    j->signer.action = "c2pa.edited", j->signer.settings = j->settings;
     return rc;
 }
 
-static himmel_status write_all(job *j, himmel_error *err)
+static void add_tag(job *j, const char *key, const char *value)
 {
-    const himmel_request *r = &j->d.req;
-    const hm_himmel1 *m = j->d.ctx->model;
-    const char *const name = strrchr(r->output, '/') ? strrchr(r->output, '/') + 1 : r->output;
-    char seed[32], model[80], inputs[512] = "";
-    hm_str in = {inputs, sizeof inputs, 0};
-    for (int i = 0; i < j->d.n_clips; i++) {
-        const char *path = hm_clip_path(j->d.clip[i]), *slash = strrchr(path, '/');
-        hm_str_addf(&in, "%s%.100s", i ? ", " : "", slash ? slash + 1 : path);
-    }
-    snprintf(seed, sizeof seed, "%llu", (unsigned long long)r->seed);
-    snprintf(model, sizeof model, "%s %s", m->name, m->version);
-    const hm_tag tags[] = {{"comment", j->d.n_takes ? "made by a machine: himmel, from other films or pictures" : "cut by himmel"},
-                           {"title", name}, {"inputs", inputs}, {"seed", seed}, {"model", model},
-                           {"model_sha256", m->sha256}, {"prompt", r->prompt ? r->prompt : ""}};
-    const hm_encoder_opts eo = {.width = r->width, .height = r->height, .fps_num = r->fps_num, .fps_den = r->fps_den,
-                                .tags = tags, .n_tags = HM_COUNT(tags)};
-    himmel_status rc = r->kind == HIMMEL_FILM ? hm_encoder_open(&j->encoder, r->output, &eo, err) : HIMMEL_OK;
-    if (!rc) rc = sample(j, err);
+    if (value && *value) j->tag[j->n_tags++] = (hm_tag){key, value};
+}
+
+static void make_tags(job *j)
+{
+    const hm_edit *d = &j->d;
+    const himmel_request *r = &d->req;
+    const hm_himmel1 *m = d->ctx->model;
+    hm_str in = {j->names, sizeof j->names, 0};
+    for (int i = 0; i < d->n_clips; i++) hm_str_addf(&in, "%s%.100s", i ? ", " : "", base_name(hm_clip_path(d->clip[i])));
+    snprintf(j->text[0], sizeof j->text[0], "%llu", (unsigned long long)r->seed);
+    snprintf(j->text[1], sizeof j->text[1], "%s %s", m->name, m->version);
+    snprintf(j->text[2], sizeof j->text[2], "himmel %s (%s, %d threads, %s)", HIMMEL_VERSION, d->ctx->isa, d->ctx->threads,
+             hm_media_version());
+    add_tag(j, "comment", !d->n_clips                                                  ? "made by a machine: himmel, from a text prompt"
+                          : d->n_takes || d->e->mode == HIMMEL_EDIT_UPSCALE ? "made by a machine: himmel, from other films or pictures"
+                                                                            : "cut by himmel");
+    add_tag(j, "inputs", j->names);
+    add_tag(j, "prompt", r->prompt);
+    add_tag(j, "negative", r->negative);
+    add_tag(j, "seed", j->text[0]);
+    add_tag(j, "model", j->text[1]);
+    add_tag(j, "model_sha256", m->sha256);
+    add_tag(j, "software", j->text[2]);
+}
+
+/* ---- the work ---- */
+
+static himmel_status prepare(job *j, himmel_error *err)
+{
+    const hm_edit *d = &j->d;
+    const himmel_request *r = &d->req;
+    const hm_layout *l = &d->l;
+    const int threads = d->ctx->threads;
+    himmel_status rc = open_signer(j, err);
+    if (rc) return rc;
+    make_tags(j);
+    j->preview_w = HM_MIN(PREVIEW_WIDTH, r->width);
+    j->preview_h = HM_MAX(1, j->preview_w * r->height / r->width);
+    const hm_encoder_opts eo = {r->width, r->height, r->fps_num, r->fps_den, j->tag, j->n_tags, hm_signer_seal, &j->signer};
+    const hm_scale_opts so = {l->full_w, l->full_h, l->x, l->y, l->w, l->h, r->width, r->height, HM_FRAME_RGB8, threads};
+    hm_scale_opts same = {.src_w = r->width, .src_h = r->height, .out_w = r->width, .out_h = r->height,
+                          .kind = HM_FRAME_YUV420, .n_threads = threads};
+    rc = r->kind == HIMMEL_FILM ? hm_encoder_open(&j->encoder, r->output, &eo, err) : hm_probe_output(r->output, err);
+    if (!rc) rc = hm_scaler_new(&j->scaler, &so, err);
+    if (!rc && j->encoder) rc = hm_scaler_new(&j->to_yuv, &same, err);
+    same.out_w = j->preview_w, same.out_h = j->preview_h, same.kind = HM_FRAME_RGB8;
+    if (!rc && r->on_preview) rc = hm_scaler_new(&j->to_preview, &same, err);
+    if (!rc && r->visible_mark) rc = hm_vmark_new(&j->mark, r->width, r->height, err);
+    if (!rc && d->e->mode == HIMMEL_EDIT_UPSCALE) rc = hm_upscaler_new(&j->upscaler, d, err);
+    j->rgb = malloc(3 * (size_t)r->width * (size_t)r->height);
+    j->preview = malloc(3 * (size_t)j->preview_w * (size_t)j->preview_h);
+    if (!rc && (!j->rgb || !j->preview)) rc = hm_fail(err, HIMMEL_ENOMEM, "out of memory for a picture of %dx%d", r->width, r->height);
+    for (int i = 0; i < d->n_spans; i++) j->frames_all += d->span[i].n;
+    return rc;
+}
+
+static himmel_status work(job *j, himmel_error *err)
+{
+    if (tell(j, "text", 0, 1)) return hm_fail(err, HIMMEL_ECANCELLED, "stopped before the first step");
+    himmel_status rc = sample(j, err);
     j->phase_start = hm_now();
     for (int s = 0, n = 0; s < j->d.n_spans && !rc; s++)
         for (int i = 0; i < j->d.span[s].n && !rc; i++, n++) {
             rc = picture(j, &j->d.span[s], i, err);
-            if (!rc) rc = write_frame(j, n, tags, HM_COUNT(tags), err);
+            if (!rc) rc = write_frame(j, n, err);
         }
     stream_close(j);
     if (!rc && j->encoder) rc = hm_encoder_finish(j->encoder, &j->result.file_bytes, err);
     return rc;
 }
 
-static himmel_status prepare(job *j, himmel_error *err)
+static void cleanup(job *j)
 {
-    const himmel_request *r = &j->d.req;
-    const hm_layout *l = &j->d.l;
-    const hm_scale_opts so = {l->full_w, l->full_h, l->x, l->y, l->w, l->h, r->width, r->height, HM_FRAME_RGB8,
-                              j->d.ctx->threads};
-    const hm_scale_opts yo = {.src_w = r->width, .src_h = r->height, .out_w = r->width, .out_h = r->height,
-                              .kind = HM_FRAME_YUV420, .n_threads = j->d.ctx->threads};
-    himmel_status rc = hm_scaler_new(&j->scaler, &so, err);
-    if (!rc) rc = hm_scaler_new(&j->to_yuv, &yo, err);
-    if (!rc && r->visible_mark) rc = hm_vmark_new(&j->mark, r->width, r->height, err);
-    j->rgb = malloc(3 * (size_t)r->width * (size_t)r->height);
-    if (!rc && !j->rgb) rc = hm_fail(err, HIMMEL_ENOMEM, "out of memory for a picture of %dx%d", r->width, r->height);
-    for (int i = 0; i < j->d.n_spans; i++) j->frames_all += j->d.span[i].n;
-    return rc;
+    hm_stream_free(j->stream);
+    hm_upscaler_free(j->upscaler);
+    hm_encoder_free(j->encoder); /* deletes what is unfinished */
+    hm_vmark_free(j->mark);
+    hm_scaler_free(j->scaler);
+    hm_scaler_free(j->to_yuv);
+    hm_scaler_free(j->to_preview);
+    free(j->rgb);
+    free(j->preview);
+    free(j->settings);
+    hm_edit_deinit(&j->d);
+    free(j);
 }
 
 himmel_status himmel_edit_run(himmel_ctx *ctx, const himmel_request *req, const himmel_edit *edit, himmel_result *result,
@@ -247,17 +375,10 @@ himmel_status himmel_edit_run(himmel_ctx *ctx, const himmel_request *req, const 
     for (int i = 0; i < HIMMEL_N_PHASES; i++) j->result.phase[i].name = names[i];
     himmel_status rc = hm_edit_plan(&j->d, err);
     if (!rc) rc = prepare(j, err);
-    if (!rc) rc = write_all(j, err);
+    if (!rc) rc = work(j, err);
     j->result.width = j->d.req.width, j->result.height = j->d.req.height, j->result.n_frames = j->frames_all;
     j->result.seconds = hm_now() - j->start;
     if (result) *result = j->result;
-    hm_stream_free(j->stream);
-    hm_encoder_free(j->encoder);
-    hm_vmark_free(j->mark);
-    hm_scaler_free(j->scaler);
-    hm_scaler_free(j->to_yuv);
-    free(j->rgb);
-    hm_edit_deinit(&j->d);
-    free(j);
+    cleanup(j);
     return rc;
 }

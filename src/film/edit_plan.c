@@ -19,9 +19,9 @@ static himmel_status open_inputs(hm_edit *d, himmel_error *err)
     const himmel_edit *e = d->e;
     const bool cards = e->mode == HIMMEL_EDIT_NEW;
     const size_t n = cards ? e->n_cards : e->n_clips, most = cards ? HIMMEL_MAX_CARDS : HIMMEL_MAX_CLIPS;
-    if (n > most || (!cards && n < 1) || (e->mode == HIMMEL_EDIT_CHANGE && n != 1))
-        return hm_fail(err, HIMMEL_EINVAL, "%zu inputs, %s", n,
-                       e->mode == HIMMEL_EDIT_CHANGE ? "one is wanted" : "1 to 32 are possible");
+    const bool one = e->mode == HIMMEL_EDIT_CHANGE || e->mode == HIMMEL_EDIT_UPSCALE;
+    if (n > most || (!cards && n < 1) || (one && n != 1))
+        return hm_fail(err, HIMMEL_EINVAL, "%zu inputs, %s", n, one ? "one is wanted" : "1 to 32 are possible");
     for (size_t i = 0; i < n; i++) {
         const char *path = cards ? e->cards[i].picture : e->clips[i].path;
         if (!path) continue;
@@ -32,7 +32,7 @@ static himmel_status open_inputs(hm_edit *d, himmel_error *err)
         const bool picture = hm_clip_is_picture(*c);
         if (e->mode == HIMMEL_EDIT_JOIN && (picture || hm_clip_frames(*c) < 2))
             return hm_fail(err, HIMMEL_EINVAL, "%s: a single picture; a film is wanted here", path);
-        if (e->mode == HIMMEL_EDIT_CHANGE && d->req.kind == HIMMEL_FILM && hm_clip_frames(*c) < 2)
+        if (one && d->req.kind == HIMMEL_FILM && (picture || hm_clip_frames(*c) < 2))
             return hm_fail(err, HIMMEL_EINVAL, "%s: a single picture cannot become the film %s", path, d->req.output);
         if (e->mode == HIMMEL_EDIT_CHANGE && hm_clip_seconds(*c) > HIMMEL_MAX_SECONDS + 0.5)
             return hm_fail(err, HIMMEL_EINVAL, "%s: %.1f s long, at most %d s can be changed at a time", path,
@@ -62,6 +62,7 @@ static himmel_status check(hm_edit *d, himmel_error *err)
 {
     const himmel_edit *e = d->e;
     himmel_request r = d->req;
+    double last = 0;
     if (!r.prompt || !*r.prompt) r.prompt = "a film"; /* may be left out */
     if (e->mode != HIMMEL_EDIT_NEW) r.seconds = 1;
     himmel_status rc = himmel_check(&r, err);
@@ -72,10 +73,19 @@ static himmel_status check(hm_edit *d, himmel_error *err)
     for (size_t i = 0; i < HM_COUNT(numbers); i++)
         if (!(numbers[i].v >= 0 && numbers[i].v <= numbers[i].most))
             return hm_fail(err, HIMMEL_EINVAL, "%s is %g, must be 0..%g", numbers[i].name, numbers[i].v, numbers[i].most);
-    for (size_t i = 0; i < e->n_cards; i++)
+    if (e->mode != HIMMEL_EDIT_NEW && e->n_cards) return hm_fail(err, HIMMEL_EINVAL, "cards belong to a new film");
+    for (size_t i = 0, pictures = 0; i < e->n_cards; i++) {
+        if (e->cards[i].prompt) {
+            r.prompt = e->cards[i].prompt;
+            if ((rc = himmel_check(&r, err))) return rc;
+        }
+        if (e->cards[i].picture && pictures++ && e->cards[i].at < last + 0.5)
+            return hm_fail(err, HIMMEL_EINVAL, "card %zu: pictures must be at least half a second apart", i + 1);
+        if (e->cards[i].picture) last = e->cards[i].at;
         if (!(e->cards[i].at >= 0 && e->cards[i].at <= r.seconds) || (i && !(e->cards[i].at > e->cards[i - 1].at)))
             return hm_fail(err, HIMMEL_EINVAL, "card %zu is at %g s: cards must ascend within 0..%g s", i + 1, e->cards[i].at,
                            r.seconds);
+    }
     if (e->mode == HIMMEL_EDIT_CHANGE && !e->mask && e->box[2] <= 0 && !e->outpaint && !(e->strength >= 0.01))
         return hm_fail(err, HIMMEL_EINVAL, "nothing says what may change: a mask, a box or a strength of 0.01..1");
     return HIMMEL_OK;
@@ -109,6 +119,12 @@ static double fps_of(const hm_edit *d)
     return (double)d->req.fps_num / d->req.fps_den;
 }
 
+/* Frames of the result that show all of a clip. */
+static int frames_of(const hm_edit *d, int clip)
+{
+    return d->req.kind == HIMMEL_FILM ? HM_MAX(1, (int)lround(hm_clip_seconds(d->clip[clip]) * fps_of(d))) : 1;
+}
+
 static void add_span(hm_edit *d, int clip, int take, int n, double from, double rate)
 {
     if (n > 0) d->span[d->n_spans++] = (hm_span){clip, take, n, from, rate};
@@ -140,7 +156,7 @@ static himmel_status know_clip(hm_edit *d, hm_canvas *c, int clip, int lo, int h
     const size_t px = (size_t)d->l.base_w * (size_t)d->l.base_h;
     for (int f = lo; f <= hi; f++) {
         const double t = seconds + (double)(f - at) / HM_FPS;
-        if (t < -0.02 || t > hm_clip_seconds(d->clip[clip])) continue;
+        if (t < -0.05 || t > hm_clip_seconds(d->clip[clip])) continue;
         const uint8_t *rgb = hm_clip_frame(d->clip[clip], hm_clip_nearest(d->clip[clip], t), err);
         if (!rgb) return HIMMEL_EFORMAT;
         to_base(d, rgb, hm_canvas_rgb(c, f));
@@ -224,8 +240,7 @@ static himmel_status plan_join(hm_edit *d, himmel_error *err)
     const himmel_edit *e = d->e;
     himmel_status rc = add_gap(d, -1, 0, e->before, err);
     for (int i = 0; i < d->n_clips && !rc; i++) {
-        const double s = hm_clip_seconds(d->clip[i]);
-        add_span(d, i, -1, HM_MAX(1, (int)lround(s * fps_of(d))), 0, 1);
+        add_span(d, i, -1, frames_of(d, i), 0, 1);
         if (i + 1 < d->n_clips) rc = add_gap(d, i, i + 1, e->between, err);
     }
     if (!rc) rc = add_gap(d, d->n_clips - 1, e->loop ? 0 : -1, e->after, err);
@@ -276,8 +291,18 @@ static himmel_status plan_change(hm_edit *d, himmel_error *err)
         if (d->masked) rc = hm_mask_at(&d->mask, t, err);
         if (d->masked && !rc) keep_unmasked(d, hm_canvas_known(c, f));
     }
-    add_span(d, d->masked ? 0 : -1, 0, film ? HM_MAX(1, (int)lround(length * fps_of(d))) : 1, 0, rate);
+    add_span(d, d->masked ? 0 : -1, 0, film ? frames_of(d, 0) : 1, 0, rate);
     return rc;
+}
+
+static himmel_status plan_upscale(hm_edit *d, himmel_error *err)
+{
+    const hm_media_info *i = hm_clip_info(d->clip[0]);
+    if (hm_clip_scale(d->clip[0]) <= 1)
+        return hm_fail(err, HIMMEL_EINVAL, "%s: is %dx%d, as large as %dx%d: ask for a larger size", hm_clip_path(d->clip[0]),
+                       i->width, i->height, d->req.width, d->req.height);
+    add_span(d, 0, -1, frames_of(d, 0), 0, 1);
+    return HIMMEL_OK;
 }
 
 himmel_status hm_edit_plan(hm_edit *d, himmel_error *err)
@@ -288,9 +313,13 @@ himmel_status hm_edit_plan(hm_edit *d, himmel_error *err)
     rc = check(d, err);
     if (!rc) rc = set_up(d, err);
     if (rc) return rc;
-    return d->e->mode == HIMMEL_EDIT_NEW    ? plan_new(d, err)
-           : d->e->mode == HIMMEL_EDIT_JOIN ? plan_join(d, err)
-                                            : plan_change(d, err);
+    switch (d->e->mode) {
+    case HIMMEL_EDIT_NEW: return plan_new(d, err);
+    case HIMMEL_EDIT_JOIN: return plan_join(d, err);
+    case HIMMEL_EDIT_CHANGE: return plan_change(d, err);
+    case HIMMEL_EDIT_UPSCALE: return plan_upscale(d, err);
+    }
+    return hm_fail(err, HIMMEL_EINVAL, "mode is %d, there is no such one", (int)d->e->mode);
 }
 
 void hm_edit_deinit(hm_edit *d)

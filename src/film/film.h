@@ -95,6 +95,11 @@ himmel_status hm_stream_plan(const hm_himmel1 *m, int gw, int gh, int threads, h
 
 /* ---- small things ---- */
 
+/* The middle of latents z [T][gh][gw][K], through the codec only, as rgb [h][w][3]. false: out of memory. */
+bool hm_rough_picture(const himmel_ctx *ctx, const hm_layout *l, const float *z, int T, int w, int h, uint8_t *rgb);
+/* Can a picture be written there? Before the work, not after. */
+himmel_status hm_probe_output(const char *path, himmel_error *err);
+
 bool hm_utf8_valid(const char *s, size_t *bad); /* *bad: offset of the first wrong byte */
 
 #endif

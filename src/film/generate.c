@@ -2,13 +2,10 @@
  *   check, layout, plan -> output opened -> sample -> stream -> scale + mark -> encoder or picture -> renamed
  * The output is opened first: a folder that cannot be written is known before minutes of computing. The
  * encoder works on its own threads while the next frame is computed. */
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "film/film.h"
 #include "film/plan.h"
@@ -69,32 +66,13 @@ static int show(job *j, double seconds, int rough)
     return j->req->on_preview(j->req->user, &pic);
 }
 
-/* The middle of the film as the sampler sees it now, through the codec only. */
-static int preview_clean(job *j, const float *clean)
-{
-    const hm_layout *l = &j->l;
-    float *base = malloc(3 * sizeof *base * (size_t)l->base_w * (size_t)l->base_h);
-    hm_scaler *s = NULL;
-    int stop = 0;
-    const hm_scale_opts o = {l->base_w, l->base_h, l->x / 8, l->y / 8, l->w / 8, l->h / 8,
-                             j->preview_w, j->preview_h, HM_FRAME_RGB8, j->ctx->threads};
-    const hm_frame f = {HM_FRAME_RGB8, j->preview_w, j->preview_h, {j->preview}, {3 * j->preview_w}};
-    if (base && !hm_scaler_new(&s, &o, NULL)) {
-        const int at = HM_FPS * (l->T - 1) / 2;
-        hm_codec_decode(j->ctx->model->codec, clean, l->T, l->gh, l->gw, at, 1, base);
-        hm_scale(s, base, HM_PIX_F32, &f);
-        stop = show(j, (double)at / HM_FPS, 1);
-    }
-    hm_scaler_free(s);
-    free(base);
-    return stop;
-}
-
 static int on_step(void *user, int step, const float *clean)
 {
     job *j = user;
     if (tell(j, "sample", step, j->req->steps)) return 1;
-    return j->req->on_preview ? preview_clean(j, clean) : 0;
+    const hm_layout *l = &j->l;
+    if (!j->req->on_preview || !hm_rough_picture(j->ctx, l, clean, l->T, j->preview_w, j->preview_h, j->preview)) return 0;
+    return show(j, 0.5 * (l->T - 1), 1);
 }
 
 /* ---- set-up ---- */
@@ -123,23 +101,6 @@ static void make_tags(job *j)
     add_tag(j, "software", j->tag_text[2]);
 }
 
-/* Can a picture be written there? Before the work, not after. */
-static himmel_status probe_output(const char *path, himmel_error *err)
-{
-    char part[4096];
-    struct stat st;
-    if ((size_t)snprintf(part, sizeof part, "%s.part", path) >= sizeof part)
-        return hm_fail(err, HIMMEL_EINVAL, "%.100s...: path is too long", path);
-    if (!stat(path, &st) && !S_ISREG(st.st_mode))
-        return hm_fail(err, HIMMEL_EIO, "%s: cannot write: there is something that is not a regular file",
-                       path);
-    FILE *f = fopen(part, "wb");
-    if (!f) return hm_fail(err, HIMMEL_EIO, "%s: cannot write: %s", path, strerror(errno));
-    fclose(f);
-    unlink(part);
-    return HIMMEL_OK;
-}
-
 static himmel_status prepare(job *j, himmel_error *err)
 {
     const himmel_request *r = j->req;
@@ -153,7 +114,7 @@ static himmel_status prepare(job *j, himmel_error *err)
                                     j->tags,   j->n_tags, hm_signer_seal, &j->signer};
         rc = hm_encoder_open(&j->encoder, r->output, &eo, err);
     } else {
-        rc = probe_output(r->output, err);
+        rc = hm_probe_output(r->output, err);
     }
     const hm_scale_opts so = {l->full_w, l->full_h, l->x, l->y, l->w, l->h, r->width, r->height,
                               film ? HM_FRAME_YUV420 : HM_FRAME_RGB8, j->ctx->threads};
@@ -269,6 +230,10 @@ himmel_status himmel_generate(himmel_ctx *ctx, const himmel_request *req, himmel
     himmel_status rc = himmel_check(req, err);
     if (!rc) rc = hm_plan_shapes(ctx, req, &j.plan, err);
     if (rc) return rc;
+    if (req->kind == HIMMEL_FILM && req->seconds > HM_H1_MAX_SECONDS) { /* longer than the model's window */
+        const himmel_edit edit = himmel_edit_default();
+        return himmel_edit_run(ctx, req, &edit, result, err);
+    }
     hm_layout_for(&j.l, req);
     hm_set_threads(ctx->threads);
     for (int i = 0; i < HIMMEL_N_PHASES; i++) j.result.phase[i].name = phase_names[i];

@@ -3,6 +3,8 @@
  * arenas (decoded frames, scaler, encoder) is counted here. */
 #include "film/plan.h"
 
+#include "film/canvas.h"
+
 #include <unistd.h>
 
 enum {
@@ -10,17 +12,33 @@ enum {
 }; /* references, look-ahead and frames in flight of the encoder, x264's own buffers */
 static const double program_bytes = 120e6; /* libraries, stacks, the matrix library's scratch */
 
+/* As canvas.c goes: each window after the first sees HM_CONTEXT seconds again. */
+static himmel_status plan_windows(himmel_ctx *ctx, const himmel_request *req, const hm_layout *l, hm_sample_cost *sum,
+                                  himmel_error *err)
+{
+    hm_sample_opts o = {.steps = req->steps, .guidance = req->guidance, .gw = l->gw, .gh = l->gh};
+    for (int done = 0; done == 0 || done < l->T - 1;) {
+        const int context = HM_MIN(done, HM_CONTEXT), more = HM_MIN(l->T - 1 - done, HM_H1_MAX_SECONDS - context);
+        hm_sample_cost one;
+        o.T = 1 + context + more;
+        const himmel_status rc = hm_sample_plan(ctx->model, &o, &one, err);
+        if (rc) return rc;
+        sum->sample_gflop += one.sample_gflop, sum->text_gflop += one.text_gflop;
+        sum->peak_bytes = HM_MAX(sum->peak_bytes, one.peak_bytes);
+        done += HM_MAX(1, more);
+    }
+    return HIMMEL_OK;
+}
+
 himmel_status hm_plan_shapes(himmel_ctx *ctx, const himmel_request *req, himmel_plan_info *plan,
                              himmel_error *err)
 {
     *plan = (himmel_plan_info){0};
     hm_layout l;
     hm_layout_for(&l, req);
-    const hm_sample_opts o = {
-        .steps = req->steps, .guidance = req->guidance, .gw = l.gw, .gh = l.gh, .T = l.T};
-    hm_sample_cost s;
+    hm_sample_cost s = {0};
     hm_stream_cost f;
-    himmel_status rc = hm_sample_plan(ctx->model, &o, &s, err);
+    himmel_status rc = plan_windows(ctx, req, &l, &s, err);
     if (!rc) rc = hm_stream_plan(ctx->model, l.gw, l.gh, ctx->threads, &f, err);
     if (rc) return rc;
     const uint64_t pixels = (uint64_t)req->width * (uint64_t)req->height;
