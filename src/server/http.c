@@ -225,6 +225,7 @@ bool hm_answer_file(hm_call *c, const char *path, const char *type, const char *
     const uint64_t size = (uint64_t)st.st_size;
     uint64_t from = 0, to = size ? size - 1 : 0;
     const int partial = range(hm_header(c, "Range"), size, &from, &to);
+    if (!partial) from = 0, to = size ? size - 1 : 0;
     if (partial < 0) {
         close(fd);
         hm_answer_header(c, "Content-Range", "bytes */%llu", (unsigned long long)size);
@@ -566,7 +567,7 @@ static io *io_new(hm_server *srv, struct MHD_Connection *conn, const char *url, 
     c->io = x;
     snprintf(c->method, sizeof c->method, "%s", method);
     snprintf(c->path, sizeof c->path, "%s", url);
-    if (strlen(url) >= sizeof c->path || !hm_is_utf8(url, strlen(url))) strcpy(c->path, "/too-long");
+    if (strlen(url) >= sizeof c->path || !hm_is_utf8(url, strlen(url))) strcpy(c->path, "//"); /* nothing is there */
     hm_new_id(c->request_id, sizeof c->request_id, "req_");
     describe_peer(x);
     return x;

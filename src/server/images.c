@@ -29,7 +29,7 @@ static json_t *picture(hm_call *c, const request *r, const char *id)
 {
     char path[HM_PATH];
     const char *host = hm_header(c, "Host");
-    if (r->url) return json_pack("{s:s+++s}", "url", c->srv->o.tls_cert || c->srv->o.behind_proxy ? "https://" : "http://", host ? host : "",
+    if (r->url) return json_pack("{s:s+++}", "url", c->srv->o.tls_cert || c->srv->o.behind_proxy ? "https://" : "http://", host ? host : "",
                                  "/himmel/v1/images/", id);
     char *text = hm_result_path(path, c->srv->o.data, id) ? hm_base64_file(path) : NULL;
     json_t *out = text ? json_pack("{s:s}", "b64_json", text) : NULL;
