@@ -1,1 +1,67 @@
-export {};
+// api.js - calls of the server.   SPDX-License-Identifier: MIT
+
+export class ApiError extends Error {
+  constructor(status, error) {
+    super(error?.message || `HTTP ${status}`);
+    this.status = status;
+    this.param = error?.param;
+  }
+}
+
+let onLocked = () => {};
+/** What happens when a key is needed. */
+export function whenLocked(f) { onLocked = f; }
+
+async function call(method, path, body) {
+  const options = { method, headers: {} };
+  if (body instanceof FormData) options.body = body;
+  else if (body !== undefined) {
+    options.body = JSON.stringify(body);
+    options.headers["Content-Type"] = "application/json";
+  }
+  const answer = await fetch(path, options);
+  const json = await answer.json().catch(() => null);
+  if (answer.status === 401 && path !== "/himmel/v1/session") onLocked();
+  if (!answer.ok) throw new ApiError(answer.status, json?.error);
+  return json;
+}
+
+export const get = path => call("GET", path);
+export const post = (path, body = {}) => call("POST", path, body);
+export const remove = path => call("DELETE", path);
+
+/** Fields to a form; undefined and "" are left out. */
+export function form(fields) {
+  const f = new FormData();
+  for (const [name, value] of Object.entries(fields))
+    if (value !== undefined && value !== null && value !== "") f.append(name, value);
+  return f;
+}
+
+/** Films and pictures, newest first. */
+export async function list(search, after) {
+  const q = new URLSearchParams({ limit: "24" });
+  if (search) q.set("search", search);
+  const films = await get(`/v1/videos?${new URLSearchParams({ ...Object.fromEntries(q), ...(after ? { after } : {}) })}`);
+  const pictures = after ? { data: [] } : await get(`/himmel/v1/images?${q}`);
+  return { jobs: [...films.data, ...pictures.data].sort((a, b) => b.created_at - a.created_at), more: films.has_more, last: films.last_id };
+}
+
+export const isFilm = job => job.object === "video";
+export const url = {
+  film: job => `/v1/videos/${job.id}/content`,
+  thumb: job => isFilm(job) ? `/v1/videos/${job.id}/content?variant=thumbnail` : `/himmel/v1/images/${job.id}`,
+  picture: job => `/himmel/v1/images/${job.id}`,
+  preview: job => `/himmel/v1/jobs/${job.id}/preview`,
+};
+export const erase = job => remove(isFilm(job) ? `/v1/videos/${job.id}` : `/himmel/v1/images/${job.id}`);
+export const cancel = job => post(`/himmel/v1/jobs/${job.id}/cancel`);
+
+/** Follow a job: onJob(job) at every step, onPreview(data url). Returns a function that stops it. */
+export function follow(id, onJob, onPreview) {
+  const source = new EventSource(`/himmel/v1/jobs/${id}/events`);
+  source.addEventListener("progress", e => onJob(JSON.parse(e.data)));
+  source.addEventListener("preview", e => onPreview(`data:image/jpeg;base64,${JSON.parse(e.data).b64_json}`));
+  source.addEventListener("end", e => { source.close(); onJob(JSON.parse(e.data), true); });
+  return () => source.close();
+}
