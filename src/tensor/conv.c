@@ -12,9 +12,10 @@ static hm_cv conv_desc(const hm_tensor *x, const hm_tensor *w, const hm_tensor *
     c.out_c = w->dim[0];
     c.act = x->dtype;
     c.tbias = HM_F32;
+    c.w_oik = o->w_oik;
     for (int i = 0; i < c.nd; i++) {
         c.in[i] = x->dim[1 + i];
-        c.k[i] = w->dim[1 + i];
+        c.k[i] = w->dim[1 + i + o->w_oik];
         c.out[i] = y->dim[1 + i];
         c.stride[i] = o->stride[i];
         c.pad[i] = o->pad[i];
@@ -105,7 +106,8 @@ static void conv_back(hm_graph *g, hm_node *n)
 
 hm_tensor *hm_conv(hm_graph *g, hm_tensor *x, hm_tensor *w, hm_tensor *b, const hm_conv_opts *o)
 {
-    assert((x->nd == 4 || x->nd == 5) && w->nd == x->nd && hm_last(w) == hm_last(x));
+    assert((x->nd == 4 || x->nd == 5) && w->nd == x->nd && (o->w_oik ? w->dim[1] : hm_last(w)) == hm_last(x));
+    assert(!o->w_oik || !g->opts.tape);
     assert(!b || hm_numel(b) == w->dim[0]);
     const double t0 = hm_prof_now();
     x = hm_cast(g, x, g->opts.act);
@@ -113,7 +115,7 @@ hm_tensor *hm_conv(hm_graph *g, hm_tensor *x, hm_tensor *w, hm_tensor *b, const 
     hm_conv_opts use = *o;
     for (int i = 0; i < x->nd - 2; i++) {
         if (use.stride[i] == 0) use.stride[i] = 1;
-        dim[1 + i] = (x->dim[1 + i] + 2 * use.pad[i] - w->dim[1 + i]) / use.stride[i] + 1;
+        dim[1 + i] = (x->dim[1 + i] + 2 * use.pad[i] - w->dim[1 + i + o->w_oik]) / use.stride[i] + 1;
         assert(dim[1 + i] > 0);
     }
     dim[x->nd - 1] = w->dim[0];

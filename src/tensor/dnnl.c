@@ -41,8 +41,7 @@ struct hm_prim {
     int n_args, id[MAX_ARGS];
     md_t md[MAX_ARGS];
     prim_lane *lane[MAX_LANES];
-    dnnl_memory_t w_plain, w_own; /* convolution weights as given, and as preferred (w_buf) */
-    void *w_buf;
+    dnnl_memory_t w_plain, w_own; /* convolution weights as given, and as preferred (owner's w_buf) */
     hm_prim *wide;                /* bf16 on a machine that oneDNN has no bf16 for: the same in f32, */
     float *wide_buf[MAX_LANES];   /* operands widened into here first */
 };
@@ -53,6 +52,8 @@ struct hm_dnnl {
     dnnl_stream_t stream[MAX_LANES];
     void *scratch[MAX_LANES];
     size_t scratch_bytes[MAX_LANES];
+    void *w_buf;      /* weights of the convolution that runs, in its preferred format */
+    size_t w_bytes;
     int threads;
     hm_prim *bucket[N_BUCKETS];
 };
@@ -345,18 +346,18 @@ static md_t md_act(const hm_cv *c, const int64_t *sp, int64_t channels, hm_dtype
     return md_strided(2 + c->nd, dim, t, st);
 }
 
-/* Weights [O, k..., I] described as O, I, k; plain or any. */
+/* Weights [O, k..., I] or [O, I, k...] described as O, I, k; plain or any. */
 static md_t md_w(const hm_cv *c, hm_dtype t, bool any)
 {
     dnnl_dims_t dim = {c->out_c, c->in_c}, st = {0};
-    int64_t s = c->in_c;
+    int64_t s = c->w_oik ? 1 : c->in_c;
     for (int i = 0; i < c->nd; i++) dim[2 + i] = c->k[i];
     for (int i = c->nd; i-- > 0;) {
         st[2 + i] = s;
         s *= c->k[i];
     }
-    st[0] = s;
-    st[1] = 1;
+    st[0] = c->w_oik ? s * c->in_c : s;
+    st[1] = c->w_oik ? s : 1;
     return any ? md_any(2 + c->nd, dim, t) : md_strided(2 + c->nd, dim, t, st);
 }
 
@@ -424,6 +425,15 @@ static dnnl_primitive_t reorder_new(const hm_dnnl *d, md_t from, md_t to, bool a
     return prim;
 }
 
+static void w_room(hm_dnnl *d, size_t bytes)
+{
+    if (bytes <= d->w_bytes) return;
+    free(d->w_buf);
+    d->w_buf = aligned_alloc(4096, (bytes + 4095) & ~(size_t)4095);
+    if (!d->w_buf) abort();
+    d->w_bytes = bytes;
+}
+
 static void cv_make(hm_prim *p)
 {
     const hm_cv *c = &p->key.u.cv;
@@ -442,11 +452,9 @@ static void cv_make(hm_prim *p)
     dnnl_post_ops_destroy(po);
     md_free(any);
     md_t own = md_copy(dnnl_primitive_desc_query_md(pd, dw ? dnnl_query_diff_weights_md : dnnl_query_weights_md, 0));
-    p->w_buf = aligned_alloc(4096, (md_bytes(&own) + 4095) & ~(size_t)4095);
-    if (!p->w_buf) abort();
+    w_room(p->owner, md_bytes(&own));
     p->w_own = mem_new(p->owner, own);
     p->w_plain = mem_new(p->owner, plain);
-    must(dnnl_memory_set_data_handle(p->w_own, p->w_buf));
     if (dw) {
         p->reorder = reorder_new(p->owner, own, plain, false);
         p->reorder_add = reorder_new(p->owner, own, plain, true);
@@ -481,9 +489,10 @@ void hm_cv_run(hm_prim *p, const void *x, const void *w, const void *bias, void 
     const int before = omp_get_max_threads();
     omp_set_num_threads(p->key.threads);
     must(dnnl_memory_set_data_handle(p->w_plain, (void *)w));
+    must(dnnl_memory_set_data_handle(p->w_own, p->owner->w_buf));
     dnnl_exec_arg_t r[2] = {{DNNL_ARG_FROM, dw ? p->w_own : p->w_plain}, {DNNL_ARG_TO, dw ? p->w_plain : p->w_own}};
     if (!dw) must(dnnl_primitive_execute(p->reorder, p->owner->stream[0], 2, r));
-    void *const data[MAX_ARGS] = {(void *)x, p->w_buf, y, (void *)bias};
+    void *const data[MAX_ARGS] = {(void *)x, p->owner->w_buf, y, (void *)bias};
     execute(p, 0, data);
     if (dw) must(dnnl_primitive_execute(add_w ? p->reorder_add : p->reorder, p->owner->stream[0], 2, r));
     omp_set_num_threads(before);
@@ -581,7 +590,6 @@ static void prim_free(hm_prim *p)
     if (p->reorder_add) dnnl_primitive_destroy(p->reorder_add);
     if (p->w_plain) dnnl_memory_destroy(p->w_plain);
     if (p->w_own) dnnl_memory_destroy(p->w_own);
-    free(p->w_buf);
     for (int l = 0; l < MAX_LANES && p->lane[l]; l++) {
         for (int i = 0; i < p->n_args; i++) dnnl_memory_destroy(p->lane[l]->mem[i]);
         free(p->lane[l]);
@@ -602,6 +610,7 @@ void hm_dnnl_free(hm_dnnl *d)
         if (d->stream[i]) dnnl_stream_destroy(d->stream[i]);
         free(d->scratch[i]);
     }
+    free(d->w_buf);
     if (d->engine) dnnl_engine_destroy(d->engine);
     free(d);
 }

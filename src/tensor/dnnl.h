@@ -26,7 +26,7 @@ hm_prim *hm_mm_get(hm_dnnl *d, const hm_mm *mm);
 void hm_mm_run(hm_prim *p, int lane, const void *a, const void *b, const void *bias, void *c);
 
 typedef enum { HM_CONV_FWD, HM_CONV_BWD_X, HM_CONV_BWD_W } hm_conv_kind;
-/* Channels-last activations of dtype act; weights [O,k...,I] of dtype act (dW: f32). nd spatial axes. */
+/* Channels-last activations of dtype act; weights [O,k...,I] (w_oik: [O,I,k...]) of dtype act (dW: f32). nd spatial axes. */
 typedef struct {
     int64_t batch, in_c, out_c;
     int64_t in[3], out[3], k[3];
@@ -35,6 +35,7 @@ typedef struct {
     hm_conv_kind kind;
     hm_dtype act, tbias;
     int32_t bias, relu;
+    int32_t w_oik, unused; /* 0 */
 } hm_cv;
 hm_prim *hm_cv_get(hm_dnnl *d, const hm_cv *cv);
 /* FWD: x, w, bias -> y. BWD_X: w, y = dy -> x = dx (written). BWD_W: x, y = dy -> w = dW f32 (added if add_w). */

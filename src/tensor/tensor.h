@@ -112,8 +112,8 @@ hm_tensor *hm_sinusoid(hm_graph *g, const float *t, int64_t n, int64_t width);
 
 /* ---- convolutions, channels last ---- */
 /* x [B,H,W,I] or [B,T,H,W,I], w [O,kh,kw,I] or [O,kt,kh,kw,I], b [O] or NULL; zero padding pad on both sides of
- * every spatial axis; relu fused if asked. */
-typedef struct { int stride[3], pad[3]; bool relu; } hm_conv_opts; /* (t,)h,w: 2-D uses [0]=h [1]=w */
+ * every spatial axis; relu fused if asked; w_oik: w is [O,I,k...] as PyTorch stores it (inference only). */
+typedef struct { int stride[3], pad[3]; bool relu, w_oik; } hm_conv_opts; /* (t,)h,w: 2-D uses [0]=h [1]=w */
 hm_tensor *hm_conv(hm_graph *g, hm_tensor *x, hm_tensor *w, hm_tensor *b, const hm_conv_opts *o);
 /* [B,H,W,C*r*r] -> [B,H*r,W*r,C], channel = (c*r + dy)*r + dx (torch PixelShuffle); and its inverse. */
 hm_tensor *hm_pixel_shuffle(hm_graph *g, hm_tensor *x, int r);

@@ -52,6 +52,7 @@ static void run(const char *path, const char *name, counts *c)
     } kinds[] = {{"dit", parity_dit, true},
                  {"rope", parity_rope, true},
                  {"sched", parity_sched, true},
+                 {"vae", parity_vae, true},
                  {"t5", parity_t5, false}};
     himmel_error err = {0};
     hm_st *st;
