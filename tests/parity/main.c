@@ -53,6 +53,8 @@ static void run(const char *path, const char *name, counts *c)
                  {"rope", parity_rope, true},
                  {"sched", parity_sched, true},
                  {"vae", parity_vae, true},
+                 {"upsampler", parity_upsampler, true},
+                 {"util", parity_util, true},
                  {"t5", parity_t5, false}};
     himmel_error err = {0};
     hm_st *st;

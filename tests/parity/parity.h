@@ -14,7 +14,7 @@ typedef struct {
 } parity;
 
 typedef himmel_status parity_fn(parity *p, himmel_error *err);
-parity_fn parity_dit, parity_rope, parity_sched, parity_t5, parity_vae;
+parity_fn parity_dit, parity_rope, parity_sched, parity_t5, parity_vae, parity_upsampler, parity_util;
 
 /* himmel.tol of a tensor: the one for equal angles, or for angles formed in our own way (ideal); 0 if the
  * file has none. */
