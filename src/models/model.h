@@ -1,6 +1,7 @@
-/* model.h - a released video model as film/ sees it: words and pictures in, frames out.   SPDX-License-Identifier: MIT
- * One implementation (hm_model_ops) per family, in its own folder; model.c has the list and finds the family by the tensors
- * in the files. Weights are mapped and shared; everything per job lives in hm_model_run's call. himmel-1 has its own way. */
+/* model.h - a released video model as film/ sees it: words and pictures in, frames out.
+ * SPDX-License-Identifier: MIT One implementation (hm_model_ops) per family, in its own folder; model.c has
+ * the list and finds the family by the tensors in the files. Weights are mapped and shared; everything per
+ * job lives in hm_model_run's call. himmel-1 has its own way. */
 #ifndef HM_MODEL_H
 #define HM_MODEL_H
 
@@ -11,24 +12,25 @@ typedef struct hm_model hm_model;
 enum { HM_MODEL_MAX_FILES = 8 };
 /* What was opened, and what a job may ask of it. */
 typedef struct {
-    const char *family;      /* "ltx-video"; static storage */
-    char name[96];           /* "LTX-Video 2B 0.9.8 distilled" */
-    char missing[400];       /* a sentence on what else is needed for a film and where it may lie; "" = nothing is */
+    const char *family; /* "ltx-video"; static storage */
+    char name[96];      /* "LTX-Video 2B 0.9.8 distilled" */
+    char
+        missing[400]; /* a sentence on what else is needed for a film and where it may lie; "" = nothing is */
     uint64_t n_params, file_bytes; /* of all files */
-    int side_step;           /* width and height: multiples of it */
-    int frame_step;          /* frames: 1 + a multiple of it */
+    int side_step;                 /* width and height: multiples of it */
+    int frame_step;                /* frames: 1 + a multiple of it */
     int max_frames;
     int width, height, n_frames, steps; /* what the model was made for */
     double fps, guidance;
-    const char *negative;    /* what its makers say to keep away from, "" = nothing */
+    const char *negative;          /* what its makers say to keep away from, "" = nothing */
     bool takes_items, takes_start; /* pictures and clips at their frames; a film to start from */
 } hm_model_facts;
 
 /* Frames that are given: shown from frame number `at` on, or leading there. */
 typedef struct {
-    const float *rgb;        /* [n_frames][height][width][3], 0..1, of the job's size */
-    int n_frames, at;        /* 1 or 1 + a multiple of frame_step; at: a multiple of frame_step where n_frames > 1 */
-    double strength;         /* 1 = exactly these .. 0 = not at all */
+    const float *rgb; /* [n_frames][height][width][3], 0..1, of the job's size */
+    int n_frames, at; /* 1 or 1 + a multiple of frame_step; at: a multiple of frame_step where n_frames > 1 */
+    double strength;  /* 1 = exactly these .. 0 = not at all */
 } hm_model_item;
 
 typedef struct {
@@ -36,14 +38,15 @@ typedef struct {
     int width, height, n_frames;   /* as the facts allow */
     double fps;
     uint64_t seed;
-    int steps;                     /* 0: the model's own schedule */
-    double guidance;               /* < 0: the model's own; 1 = off */
+    int steps;       /* 0: the model's own schedule */
+    double guidance; /* < 0: the model's own; 1 = off */
     const hm_model_item *items;
     int n_items;
-    const float *start;            /* [n_frames][height][width][3], 0..1: a film to start from; NULL: noise */
-    double start_level;            /* how much of it goes: 0 < level <= 1 */
+    const float *start; /* [n_frames][height][width][3], 0..1: a film to start from; NULL: noise */
+    double start_level; /* how much of it goes: 0 < level <= 1 */
     int threads;
-    /* step of n_steps of a phase ("text", "sample", "film") are done; not 0 stops with ECANCELLED. May be NULL. */
+    /* step of n_steps of a phase ("text", "sample", "film") are done; not 0 stops with ECANCELLED. May be
+     * NULL. */
     int (*on_step)(void *user, const char *phase, int step, int n_steps);
     /* Frame i, in order, [height][width][3], 0..1, for the call only. */
     himmel_status (*on_frame)(void *user, int i, const float *rgb, himmel_error *err);
@@ -60,7 +63,8 @@ typedef struct {
     const char *family;
     /* Is this file the transformer of the family? Opens it; errors mean no. */
     bool (*claims)(const char *path);
-    /* paths[0] is what the user named; the others, and files of known names beside it, may add what it lacks. */
+    /* paths[0] is what the user named; the others, and files of known names beside it, may add what it lacks.
+     */
     himmel_status (*open)(void **self, const char *const *paths, int n_paths, himmel_error *err);
     void (*close)(void *self); /* NULL is fine */
     void (*facts)(const void *self, hm_model_facts *f);
@@ -75,7 +79,9 @@ void hm_model_get_facts(const hm_model *m, hm_model_facts *f);
 /* EINVAL: the job is not as the facts allow; the sentence names the field and the nearest that is. */
 himmel_status hm_model_check(const hm_model *m, const hm_model_job *job, himmel_error *err);
 /* Shapes only: operations and memory, before anything is computed. */
-himmel_status hm_model_plan(const hm_model *m, const hm_model_job *job, hm_model_cost *cost, himmel_error *err);
-himmel_status hm_model_run(const hm_model *m, const hm_model_job *job, hm_model_cost *cost, himmel_error *err);
+himmel_status hm_model_plan(const hm_model *m, const hm_model_job *job, hm_model_cost *cost,
+                            himmel_error *err);
+himmel_status hm_model_run(const hm_model *m, const hm_model_job *job, hm_model_cost *cost,
+                           himmel_error *err);
 
 #endif

@@ -1,4 +1,5 @@
-/* ltx_upsampler.c - LTX's latent upsamplers and the pipelines' filters against the original.   SPDX-License-Identifier: MIT */
+/* ltx_upsampler.c - LTX's latent upsamplers and the pipelines' filters against the original.
+ * SPDX-License-Identifier: MIT */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +28,8 @@ static void compare(void *user, const char *what, const hm_tensor *t)
     if (!x) return;
     for (int64_t f = 0; f < T; f++)
         for (int64_t i = 0; i < area; i++)
-            for (int64_t k = 0; k < C; k++) x[f * dt + k * dc + i] = ((const float *)t->data)[(f * area + i) * C + k];
+            for (int64_t k = 0; k < C; k++)
+                x[f * dt + k * dc + i] = ((const float *)t->data)[(f * area + i) * C + k];
     parity_compare(c->p, full, x, hm_numel(t), parity_tol(c->p, full, false));
     free(x);
 }
@@ -37,7 +39,8 @@ himmel_status parity_upsampler(parity *p, himmel_error *err)
     const char *config = hm_st_meta(p->st, "config");
     hm_upsampler m;
     hm_graph *g = NULL;
-    himmel_status rc = config ? hm_upsampler_load(&m, p->st, config, err) : hm_fail(err, HIMMEL_EFORMAT, "no configuration");
+    himmel_status rc =
+        config ? hm_upsampler_load(&m, p->st, config, err) : hm_fail(err, HIMMEL_EFORMAT, "no configuration");
     if (rc) return rc;
     rc = hm_graph_new(&g, &(hm_graph_opts){.act = HM_F32}, err);
     for (int i = 0; i < 3 && !rc; i++) {
@@ -50,7 +53,8 @@ himmel_status parity_upsampler(parity *p, himmel_error *err)
         hm_graph_reset(g);
         hm_tensor *x = hm_new(g, HM_F32, HM_DIMS(1, z->dim[2], z->dim[3], z->dim[4], C));
         for (int64_t r = 0; r < rows; r++)
-            for (int64_t k = 0; k < C; k++) ((float *)x->data)[r * C + k] = ((const float *)z->data)[k * rows + r];
+            for (int64_t k = 0; k < C; k++)
+                ((float *)x->data)[r * C + k] = ((const float *)z->data)[k * rows + r];
         ups_case c = {.p = p, .name = name};
         compare(&c, "latents", hm_upsampler_forward(g, &m, x, compare, &c));
     }
@@ -93,9 +97,12 @@ static void latent_filters(parity *p)
     for (size_t i = 0; i < 6; i++) {
         float *x = rows_of(z);
         const bool tone = i < 4;
-        snprintf(name, sizeof name, "out.%s.%s", tone ? "tone_map" : "adain", tone ? tones[i] : factors[i - 4]);
+        snprintf(name, sizeof name, "out.%s.%s", tone ? "tone_map" : "adain",
+                 tone ? tones[i] : factors[i - 4]);
         if (tone) hm_tone_map(x, hm_numel(z), strtof(tones[i], NULL));
-        else hm_adain(x, hm_numel(z) / z->dim[1], r, hm_numel(ref) / ref->dim[1], (int)z->dim[1], strtof(factors[i - 4], NULL));
+        else
+            hm_adain(x, hm_numel(z) / z->dim[1], r, hm_numel(ref) / ref->dim[1], (int)z->dim[1],
+                     strtof(factors[i - 4], NULL));
         check_rows(p, name, x, 2e-6);
         free(x);
     }
@@ -130,12 +137,14 @@ himmel_status parity_util(parity *p, himmel_error *err)
     for (int64_t i = 0; i < pad->dim[0]; i++) { /* height, width, frames -> padded */
         const int32_t *r = (const int32_t *)pad->data + i * pad->dim[1];
         if (hm_pad_side(r[0], 32) != r[3] || hm_pad_side(r[1], 32) != r[4] || hm_pad_frames(r[2], 8) != r[5])
-            return hm_fail(err, HIMMEL_EFORMAT, "out.padding row %d: %dx%d, %d frames", (int)i, r[0], r[1], r[2]);
+            return hm_fail(err, HIMMEL_EFORMAT, "out.padding row %d: %dx%d, %d frames", (int)i, r[0], r[1],
+                           r[2]);
     }
     for (int64_t i = 0; i < trim->dim[0]; i++) {
         const int32_t *r = (const int32_t *)trim->data + i * trim->dim[1];
         if (hm_trim_frames(r[0], r[1], r[2], 8) != r[3])
-            return hm_fail(err, HIMMEL_EFORMAT, "out.trim row %d: %d, not %d", (int)i, hm_trim_frames(r[0], r[1], r[2], 8), r[3]);
+            return hm_fail(err, HIMMEL_EFORMAT, "out.trim row %d: %d, not %d", (int)i,
+                           hm_trim_frames(r[0], r[1], r[2], 8), r[3]);
     }
     return HIMMEL_OK;
 }

@@ -35,7 +35,8 @@ static void compare(const vae_case *c, const char *what, const float *x, int64_t
     }
     for (int64_t r = 0; r < rows; r++)
         for (int64_t k = 0; k < C; k++) t[k * rows + r] = x[r * C + k];
-    const bool angles = strstr(what, "time_embedder") || c->m->timed; /* our sinusoids are formed in another way */
+    const bool angles =
+        strstr(what, "time_embedder") || c->m->timed; /* our sinusoids are formed in another way */
     parity_compare(c->p, full, t, rows * C, parity_tol(c->p, full, angles));
     free(t);
 }
@@ -124,8 +125,11 @@ static void decode(vae_case *c, bool causal, int64_t piece)
     int64_t rows = 0;
     for (int64_t b = 0; b < B; b++) {
         c->n_noise = 0;
-        const hm_vae_opts o = {.causal = causal, .timestep = t ? ((const float *)t->data)[b] : 0, .noise = next_noise,
-                               .on_tensor = on_tensor, .user = c};
+        const hm_vae_opts o = {.causal = causal,
+                               .timestep = t ? ((const float *)t->data)[b] : 0,
+                               .noise = next_noise,
+                               .on_tensor = on_tensor,
+                               .user = c};
         hm_tensor *x = channels_last(c->g, z, b);
         hm_vae_unnormalize(c->m, x->data, hm_numel(x) / c->m->latent_c);
         if (B == 1) compare(c, "unnormalized", x->data, hm_numel(x) / c->m->latent_c, c->m->latent_c);
@@ -149,7 +153,8 @@ himmel_status parity_vae(parity *p, himmel_error *err)
     hm_vae m;
     hm_graph *g = NULL;
     json_t *value;
-    himmel_status rc = config ? hm_vae_load(&m, p->st, "vae.", config, err) : hm_fail(err, HIMMEL_EFORMAT, "no configuration");
+    himmel_status rc = config ? hm_vae_load(&m, p->st, "vae.", config, err)
+                              : hm_fail(err, HIMMEL_EFORMAT, "no configuration");
     if (rc) return rc;
     rc = hm_graph_new(&g, &(hm_graph_opts){.act = HM_F32}, err);
     json_object_foreach(p->cases, name, value)

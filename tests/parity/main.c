@@ -26,9 +26,15 @@ double parity_scale(const parity *p, const char *name)
 double parity_compare(parity *p, const char *name, const float *got, int64_t n, double tol)
 {
     const hm_tensor *t = hm_st_find(p->st, name);
-    double d = t && t->dtype == HM_F32 && hm_numel(t) == n ? 0 : INFINITY;
+    return parity_compare_at(p, name, t && hm_numel(t) == n ? 0 : -1, got, n, tol);
+}
+
+double parity_compare_at(parity *p, const char *name, int64_t at, const float *got, int64_t n, double tol)
+{
+    const hm_tensor *t = hm_st_find(p->st, name);
+    double d = t && t->dtype == HM_F32 && at >= 0 && hm_numel(t) - at >= n ? 0 : INFINITY;
     for (int64_t i = 0; i < n && d < INFINITY; i++) {
-        const double e = fabs((double)got[i] - ((const float *)t->data)[i]);
+        const double e = fabs((double)got[i] - ((const float *)t->data)[at + i]);
         d = e >= 0 ? fmax(d, e) : INFINITY; /* NaN */
     }
     const double share = tol > 0 ? d / tol : INFINITY;
@@ -55,6 +61,8 @@ static void run(const char *path, const char *name, counts *c)
                  {"vae", parity_vae, true},
                  {"upsampler", parity_upsampler, true},
                  {"util", parity_util, true},
+                 {"pipe", parity_pipe, true},
+                 {"checkpoint", parity_checkpoint, true},
                  {"t5", parity_t5, false}};
     himmel_error err = {0};
     hm_st *st;

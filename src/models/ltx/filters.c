@@ -35,7 +35,8 @@ void hm_adain(float *z, int64_t rows, const float *reference, int64_t ref_rows, 
     }
 }
 
-/* Where output pixel i of `to` reads `from` pixels: between *a and *a + 1 (or itself), by the fraction returned. */
+/* Where output pixel i of `to` reads `from` pixels: between *a and *a + 1 (or itself), by the fraction
+ * returned. */
 static float source(int i, int to, int from, int *a, int *b)
 {
     const float at = fmaxf(0.0f, ((float)i + 0.5f) * ((float)from / (float)to) - 0.5f);
@@ -77,7 +78,8 @@ bool hm_resize_crop(float *to, int to_h, int to_w, const float *from, int n, int
     for (int f = 0; f < n; f++) {
         hm_resize(big, big_h, big_w, from + (size_t)f * (size_t)h * (size_t)w * 3, 1, h, w);
         for (int y = 0; y < to_h; y++, to += 3 * (size_t)to_w)
-            memcpy(to, big + ((size_t)(top + y) * (size_t)big_w + (size_t)left) * 3, (size_t)to_w * 3 * sizeof *to);
+            memcpy(to, big + ((size_t)(top + y) * (size_t)big_w + (size_t)left) * 3,
+                   (size_t)to_w * 3 * sizeof *to);
     }
     free(big);
     return true;

@@ -1,5 +1,5 @@
-/* filters.h - what LTX's pipelines do to latents and frames between the networks.   SPDX-License-Identifier: MIT
- * Source: ltx_video/pipelines/pipeline_ltx_video.py, ltx_video/inference.py. Oracle: golden/ltx_util. */
+/* filters.h - what LTX's pipelines do to latents and frames between the networks.   SPDX-License-Identifier:
+ * MIT Source: ltx_video/pipelines/pipeline_ltx_video.py, ltx_video/inference.py. Oracle: golden/ltx_util. */
 #ifndef HM_LTX_FILTERS_H
 #define HM_LTX_FILTERS_H
 
@@ -7,8 +7,8 @@
 
 /* In place: large values are drawn in by a sigmoid; compression 0 (nothing) .. 1. */
 void hm_tone_map(float *z, int64_t n, float compression);
-/* In place: each channel of z [rows][C] gets the mean and deviation of the same channel of reference [ref_rows][C], as far as factor
- * says (1: wholly). */
+/* In place: each channel of z [rows][C] gets the mean and deviation of the same channel of reference
+ * [ref_rows][C], as far as factor says (1: wholly). */
 void hm_adain(float *z, int64_t rows, const float *reference, int64_t ref_rows, int C, float factor);
 
 /* frames [n][h][w][3] -> [n][to_h][to_w][3], bilinear between pixel centres, no smoothing. */

@@ -1,7 +1,7 @@
 /* upsampler.c - latents at twice the size or frame rate.   SPDX-License-Identifier: MIT
  *   conv, norm, silu -> residual blocks -> conv, pixel shuffle -> residual blocks -> conv
- * Traps: a block ends in silu(norm(conv) + x); dims 2 normalizes each frame by itself; enlarging in space alone is a 2-D
- * convolution even where dims is 3; enlarging in time drops the first frame. */
+ * Traps: a block ends in silu(norm(conv) + x); dims 2 normalizes each frame by itself; enlarging in space
+ * alone is a 2-D convolution even where dims is 3; enlarging in time drops the first frame. */
 #include "models/ltx/upsampler.h"
 
 #include <stdio.h>
@@ -20,7 +20,8 @@ typedef struct {
     himmel_error *err;
 } loader;
 
-static himmel_status bind(const loader *l, const char *name, const char *part, int nd, const int64_t *dim, hm_tensor **slot)
+static himmel_status bind(const loader *l, const char *name, const char *part, int nd, const int64_t *dim,
+                          hm_tensor **slot)
 {
     char full[128];
     const hm_tensor *t;
@@ -28,13 +29,14 @@ static himmel_status bind(const loader *l, const char *name, const char *part, i
     const himmel_status rc = hm_st_need(l->st, full, nd, dim, &t, l->err);
     if (rc) return rc;
     if (t->dtype > HM_F8E4M3)
-        return hm_fail(l->err, HIMMEL_EMODEL, "%s: tensor \"%.100s\" is %s, not a weight", hm_st_path(l->st), full,
-                       hm_dtype_name(t->dtype));
+        return hm_fail(l->err, HIMMEL_EMODEL, "%s: tensor \"%.100s\" is %s, not a weight", hm_st_path(l->st),
+                       full, hm_dtype_name(t->dtype));
     *slot = (hm_tensor *)(uintptr_t)t; /* read only */
     return HIMMEL_OK;
 }
 
-static himmel_status bind_conv(const loader *l, const char *name, int dims, int64_t out, int64_t in, hm_ups_layer *c)
+static himmel_status bind_conv(const loader *l, const char *name, int dims, int64_t out, int64_t in,
+                               hm_ups_layer *c)
 {
     const himmel_status rc = bind(l, name, "weight", 2 + dims, (int64_t[]){out, in, 3, 3, 3}, &c->w);
     return rc ? rc : bind(l, name, "bias", 1, &out, &c->b);
@@ -70,17 +72,23 @@ static himmel_status parse(hm_upsampler *m, const json_t *o, himmel_error *err)
     int64_t channels = 4, mid = 128, blocks = 4, dims = 2;
     m->space = true;
     if (!class || strcmp(class, "LatentUpsampler"))
-        return hm_fail(err, HIMMEL_EMODEL, "upsampler: the header is of \"%.40s\", not of a LatentUpsampler", class ? class : "");
+        return hm_fail(err, HIMMEL_EMODEL, "upsampler: the header is of \"%.40s\", not of a LatentUpsampler",
+                       class ? class : "");
     himmel_status rc = hm_json_int(o, "in_channels", "upsampler", (int64_t[2]){1, 1024}, &channels, err);
     if (!rc) rc = hm_json_int(o, "mid_channels", "upsampler", (int64_t[2]){GROUPS, 2048}, &mid, err);
-    if (!rc) rc = hm_json_int(o, "num_blocks_per_stage", "upsampler", (int64_t[2]){1, MAX_BLOCKS}, &blocks, err);
+    if (!rc)
+        rc = hm_json_int(o, "num_blocks_per_stage", "upsampler", (int64_t[2]){1, MAX_BLOCKS}, &blocks, err);
     if (!rc) rc = hm_json_int(o, "dims", "upsampler", (int64_t[2]){2, 3}, &dims, err);
     if (!rc) rc = hm_json_bool(o, "spatial_upsample", "upsampler", &m->space, err);
     if (!rc) rc = hm_json_bool(o, "temporal_upsample", "upsampler", &m->time, err);
     if (rc) return rc;
     if (mid % GROUPS || (!m->space && !m->time) || (m->time && dims == 2))
-        return hm_fail(err, HIMMEL_EMODEL, "upsampler: %lld channels inside, %lld dimensions, enlarging in %s do not go together",
-                       (long long)mid, (long long)dims, m->time ? "time" : m->space ? "space" : "nothing");
+        return hm_fail(err, HIMMEL_EMODEL,
+                       "upsampler: %lld channels inside, %lld dimensions, enlarging in %s do not go together",
+                       (long long)mid, (long long)dims,
+                       m->time    ? "time"
+                       : m->space ? "space"
+                                  : "nothing");
     m->channels = (int)channels, m->mid = (int)mid, m->n_blocks = (int)blocks, m->dims = (int)dims;
     return HIMMEL_OK;
 }
@@ -139,7 +147,8 @@ static hm_tensor *conv(hm_graph *g, hm_tensor *x, const hm_ups_layer *c)
 {
     const hm_conv_opts o = {.pad = {1, 1, 1}, .w_oik = true};
     if (c->w->nd == 5) return hm_conv(g, x, c->w, c->b, &o);
-    hm_tensor *y = hm_conv(g, hm_reshape(g, x, HM_DIMS(x->dim[1], x->dim[2], x->dim[3], x->dim[4])), c->w, c->b, &o);
+    hm_tensor *y =
+        hm_conv(g, hm_reshape(g, x, HM_DIMS(x->dim[1], x->dim[2], x->dim[3], x->dim[4])), c->w, c->b, &o);
     return hm_reshape(g, y, HM_DIMS(1, y->dim[0], y->dim[1], y->dim[2], y->dim[3]));
 }
 
@@ -166,7 +175,8 @@ static hm_tensor *blocks(const fwd *f, const hm_ups_res *list, const char *first
 }
 
 hm_tensor *hm_upsampler_forward(hm_graph *g, const hm_upsampler *m, hm_tensor *x,
-                                void (*on_tensor)(void *user, const char *name, const hm_tensor *t), void *user)
+                                void (*on_tensor)(void *user, const char *name, const hm_tensor *t),
+                                void *user)
 {
     const fwd f = {g, m, on_tensor, user};
     x = conv(g, hm_cast(g, x, hm_act(g)), &m->first);

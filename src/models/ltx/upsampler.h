@@ -1,6 +1,6 @@
-/* upsampler.h - the latent upsamplers of LTX-Video: twice the height and width, or twice the frames, of latents.
- * SPDX-License-Identifier: MIT
- * Source: Lightricks/LTX-Video ltx_video/models/autoencoders/latent_upsampler.py. Oracle: golden/ltx_upsampler_*. */
+/* upsampler.h - the latent upsamplers of LTX-Video: twice the height and width, or twice the frames, of
+ * latents. SPDX-License-Identifier: MIT Source: Lightricks/LTX-Video
+ * ltx_video/models/autoencoders/latent_upsampler.py. Oracle: golden/ltx_upsampler_*. */
 #ifndef HM_LTX_UPSAMPLER_H
 #define HM_LTX_UPSAMPLER_H
 
@@ -24,6 +24,7 @@ himmel_status hm_upsampler_load(hm_upsampler *m, const hm_st *st, const char *co
 void hm_upsampler_deinit(hm_upsampler *m);
 /* Latents [1,T,h,w,C], as encoded (not normalized) -> [1,T or 2T-1,h or 2h,w or 2w,C]. */
 hm_tensor *hm_upsampler_forward(hm_graph *g, const hm_upsampler *m, hm_tensor *x,
-                                void (*on_tensor)(void *user, const char *name, const hm_tensor *t), void *user);
+                                void (*on_tensor)(void *user, const char *name, const hm_tensor *t),
+                                void *user);
 
 #endif

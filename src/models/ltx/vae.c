@@ -1,6 +1,7 @@
-/* vae.c - the video VAE's configuration and table of tensors; statistics of the latents.   SPDX-License-Identifier: MIT
- * Configuration: the released header's "vae"; blocks are ["name", n] or ["name", {"num_layers": n, ...}], for the decoder
- * from its end to its start. Names are those of the single-file checkpoints below "vae.". */
+/* vae.c - the video VAE's configuration and table of tensors; statistics of the latents.
+ * SPDX-License-Identifier: MIT Configuration: the released header's "vae"; blocks are ["name", n] or ["name",
+ * {"num_layers": n, ...}], for the decoder from its end to its start. Names are those of the single-file
+ * checkpoints below "vae.". */
 #include "models/ltx/vae.h"
 
 #include <math.h>
@@ -29,8 +30,8 @@ static himmel_status bind(const loader *l, const char *name, int nd, const int64
     const himmel_status rc = hm_st_need(l->m->st, full, nd, dim, &t, l->err);
     if (rc) return rc;
     if (t->dtype > HM_F8E4M3)
-        return hm_fail(l->err, HIMMEL_EMODEL, "%s: tensor \"%.100s\" is %s, not a weight", hm_st_path(l->m->st), full,
-                       hm_dtype_name(t->dtype));
+        return hm_fail(l->err, HIMMEL_EMODEL, "%s: tensor \"%.100s\" is %s, not a weight",
+                       hm_st_path(l->m->st), full, hm_dtype_name(t->dtype));
     *slot = (hm_tensor *)(uintptr_t)t; /* read only */
     return HIMMEL_OK;
 }
@@ -75,7 +76,8 @@ static himmel_status bind_res(const loader *l, const char *name, const hm_vae_bl
 /* Linear layers of a timestep embedder with n outputs. */
 static himmel_status bind_time(const loader *l, const char *name, int64_t n, hm_tensor **slots[4])
 {
-    static const char *const parts[] = {"linear_1.weight", "linear_1.bias", "linear_2.weight", "linear_2.bias"};
+    static const char *const parts[] = {"linear_1.weight", "linear_1.bias", "linear_2.weight",
+                                        "linear_2.bias"};
     himmel_status rc = HIMMEL_OK;
     for (int i = 0; i < 4 && !rc; i++) {
         char at[200];
@@ -91,7 +93,9 @@ static himmel_status bind_block(const loader *l, hm_vae_block *b, int index, boo
     snprintf(at, sizeof at, "%s_blocks.%d", l->decoder ? "decoder.up" : "encoder.down", index);
     if (b->kind != HM_VAE_RES) {
         const int n = b->stride[0] * b->stride[1] * b->stride[2];
-        const int64_t out = b->kind == HM_VAE_D2S ? (int64_t)b->out_c * n : b->kind == HM_VAE_S2D ? b->out_c / n : b->out_c;
+        const int64_t out = b->kind == HM_VAE_D2S   ? (int64_t)b->out_c * n
+                            : b->kind == HM_VAE_S2D ? b->out_c / n
+                                                    : b->out_c;
         snprintf(name, sizeof name, b->kind == HM_VAE_STRIDED ? "%s.conv" : "%s.conv.conv", at);
         return bind_conv(l, name, out, b->in_c, &b->conv);
     }
@@ -104,7 +108,8 @@ static himmel_status bind_block(const loader *l, hm_vae_block *b, int index, boo
     }
     snprintf(name, sizeof name, "%s.time_embedder", at);
     if (!rc && b->timed)
-        rc = bind_time(l, name, 4 * (int64_t)b->in_c, (hm_tensor **[]){&b->t1_w, &b->t1_b, &b->t2_w, &b->t2_b});
+        rc = bind_time(l, name, 4 * (int64_t)b->in_c,
+                       (hm_tensor * *[]){&b->t1_w, &b->t1_b, &b->t2_w, &b->t2_b});
     return rc;
 }
 
@@ -128,14 +133,16 @@ static himmel_status parse_entry(const json_t *list, size_t i, entry *e, himmel_
     if (json_is_integer(p)) {
         e->layers = json_integer_value(p);
         if (e->layers < 1 || e->layers > MAX_RES)
-            return hm_fail(err, HIMMEL_EMODEL, "vae: block %zu (%.40s) has %lld layers", i, e->name, (long long)e->layers);
+            return hm_fail(err, HIMMEL_EMODEL, "vae: block %zu (%.40s) has %lld layers", i, e->name,
+                           (long long)e->layers);
     } else if (json_is_object(p)) {
         rc = hm_json_int(p, "num_layers", "vae", (int64_t[2]){1, MAX_RES}, &e->layers, err);
         if (!rc) rc = hm_json_int(p, "multiplier", "vae", (int64_t[2]){1, 8}, &e->multiplier, err);
         if (!rc) rc = hm_json_bool(p, "residual", "vae", &e->residual, err);
         if (!rc) rc = hm_json_bool(p, "inject_noise", "vae", &e->noise, err);
     } else if (p) {
-        rc = hm_fail(err, HIMMEL_EMODEL, "vae: block %zu (%.40s) is not [name, number or object]", i, e->name);
+        rc =
+            hm_fail(err, HIMMEL_EMODEL, "vae: block %zu (%.40s) is not [name, number or object]", i, e->name);
     }
     return rc;
 }
@@ -174,11 +181,13 @@ static himmel_status parse_block(const loader *l, const entry *e, int in_c, hm_v
         b->noise = e->noise;
         b->timed = l->m->timed && !strcmp(e->name, "res_x");
         if ((narrows && in_c % mult) || (b->residual && (in_c % n || b->out_c % (in_c / n))))
-            return hm_fail(l->err, HIMMEL_EMODEL, "vae: %d channels do not go through decoder block \"%.40s\"", in_c, e->name);
+            return hm_fail(l->err, HIMMEL_EMODEL,
+                           "vae: %d channels do not go through decoder block \"%.40s\"", in_c, e->name);
     } else if (kinds[k].widens) {
         b->out_c = in_c * mult;
         if (b->kind == HM_VAE_S2D && (b->out_c % n || in_c % (b->out_c / n)))
-            return hm_fail(l->err, HIMMEL_EMODEL, "vae: %d channels do not go through encoder block \"%.40s\"", in_c, e->name);
+            return hm_fail(l->err, HIMMEL_EMODEL,
+                           "vae: %d channels do not go through encoder block \"%.40s\"", in_c, e->name);
     }
     if (!strcmp(e->name, "res_x_y")) b->n_res = 1;
     if (b->out_c > MAX_CHANNELS)
@@ -204,7 +213,8 @@ static himmel_status parse_half(const loader *l, const json_t *o, hm_vae_half *h
     for (size_t i = 0; i < n && !rc && l->decoder; i++) { /* a decoder ends at its base */
         rc = parse_entry(list, i, &e, l->err);
         if (!rc && (!strcmp(e.name, "res_x_y") || !strncmp(e.name, "compress", 8))) c *= e.multiplier;
-        if (!rc && c > MAX_CHANNELS) rc = hm_fail(l->err, HIMMEL_EMODEL, "vae: a decoder of %lld channels", (long long)c);
+        if (!rc && c > MAX_CHANNELS)
+            rc = hm_fail(l->err, HIMMEL_EMODEL, "vae: a decoder of %lld channels", (long long)c);
     }
     half->in_c = (int)c;
     for (size_t i = 0; i < n && !rc; i++) {
@@ -223,7 +233,8 @@ static himmel_status check_option(const json_t *o, const char *key, const char *
 {
     const char *s = json_string_value(json_object_get(o, key));
     if (!s || strcmp(s, only))
-        return hm_fail(err, HIMMEL_EMODEL, "vae: %s is \"%.40s\", only \"%s\" is known", key, s ? s : "not said", only);
+        return hm_fail(err, HIMMEL_EMODEL, "vae: %s is \"%.40s\", only \"%s\" is known", key,
+                       s ? s : "not said", only);
     return HIMMEL_OK;
 }
 
@@ -249,10 +260,14 @@ static himmel_status parse_options(hm_vae *m, const json_t *o, himmel_error *err
     const char *pad = json_string_value(json_object_get(o, "spatial_padding_mode"));
     if (!var) var = "per_channel";
     if (!pad) pad = "zeros";
-    m->var_c = !strcmp(var, "per_channel") ? m->latent_c : !strcmp(var, "uniform") || !strcmp(var, "constant") ? 1 : -1;
+    m->var_c = !strcmp(var, "per_channel")                           ? m->latent_c
+               : !strcmp(var, "uniform") || !strcmp(var, "constant") ? 1
+                                                                     : -1;
     if (m->var_c < 0 || !strcmp(var, "constant"))
         return hm_fail(err, HIMMEL_EMODEL, "vae: latent_log_var is \"%.40s\", which is not known", var);
-    m->pad = !strcmp(pad, "reflect") ? HM_VAE_REFLECT : !strcmp(pad, "replicate") ? HM_VAE_REPLICATE : HM_VAE_ZEROS;
+    m->pad = !strcmp(pad, "reflect")     ? HM_VAE_REFLECT
+             : !strcmp(pad, "replicate") ? HM_VAE_REPLICATE
+                                         : HM_VAE_ZEROS;
     if (m->pad == HM_VAE_ZEROS && strcmp(pad, "zeros"))
         return hm_fail(err, HIMMEL_EMODEL, "vae: spatial_padding_mode is \"%.40s\", which is not known", pad);
     return HIMMEL_OK;
@@ -285,7 +300,7 @@ static himmel_status bind_end(const loader *l)
     hm_vae *m = l->m;
     hm_tensor *scale;
     himmel_status rc = bind_time(l, "decoder.last_time_embedder", 2 * (int64_t)m->dec.out_c,
-                                 (hm_tensor **[]){&m->t1_w, &m->t1_b, &m->t2_w, &m->t2_b});
+                                 (hm_tensor * *[]){&m->t1_w, &m->t1_b, &m->t2_w, &m->t2_b});
     if (!rc) rc = bind(l, "decoder.last_scale_shift_table", 2, (int64_t[]){2, m->dec.out_c}, &m->table);
     if (!rc) rc = bind(l, "decoder.timestep_scale_multiplier", 0, NULL, &scale);
     if (!rc) hm_convert(&m->t_scale, HM_F32, scale->data, scale->dtype, 1);
@@ -320,7 +335,8 @@ static himmel_status load(const loader *l, const json_t *o)
     return rc;
 }
 
-himmel_status hm_vae_load(hm_vae *m, const hm_st *st, const char *prefix, const char *config, himmel_error *err)
+himmel_status hm_vae_load(hm_vae *m, const hm_st *st, const char *prefix, const char *config,
+                          himmel_error *err)
 {
     *m = (hm_vae){.st = st};
     json_t *root;

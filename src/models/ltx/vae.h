@@ -1,8 +1,9 @@
 /* vae.h - LTX-Video's causal video VAE: every released variant (0.9.0 ... 0.9.8) from its configuration.
  * SPDX-License-Identifier: MIT
- * Source: Lightricks/LTX-Video ltx_video/models/autoencoders/causal_video_autoencoder.py. Oracle: golden/ltx_vae_*.
- * Activations are [1,T,H,W,C]. Encoder and decoder are streams: a clip goes in piece by piece and comes out piece by
- * piece, with the same numbers as in one piece, so memory does not grow with its length. */
+ * Source: Lightricks/LTX-Video ltx_video/models/autoencoders/causal_video_autoencoder.py. Oracle:
+ * golden/ltx_vae_*. Activations are [1,T,H,W,C]. Encoder and decoder are streams: a clip goes in piece by
+ * piece and comes out piece by piece, with the same numbers as in one piece, so memory does not grow with its
+ * length. */
 #ifndef HM_LTX_VAE_H
 #define HM_LTX_VAE_H
 
@@ -14,9 +15,10 @@ typedef struct {
 
 typedef struct {
     hm_vae_conv conv1, conv2;
-    hm_tensor *short_w, *short_b, *norm3_w, *norm3_b; /* where the number of channels changes: [O,I,1,1,1], ..., [I] */
-    hm_tensor *table;                                 /* [4,C] shift, scale, shift, scale; NULL: no timestep */
-    hm_tensor *noise1, *noise2;                       /* [C,1,1] strength of injected noise; NULL: none */
+    hm_tensor *short_w, *short_b, *norm3_w,
+        *norm3_b;               /* where the number of channels changes: [O,I,1,1,1], ..., [I] */
+    hm_tensor *table;           /* [4,C] shift, scale, shift, scale; NULL: no timestep */
+    hm_tensor *noise1, *noise2; /* [C,1,1] strength of injected noise; NULL: none */
 } hm_vae_res;
 
 typedef enum { HM_VAE_RES, HM_VAE_STRIDED, HM_VAE_S2D, HM_VAE_D2S } hm_vae_kind;
@@ -42,25 +44,27 @@ typedef enum { HM_VAE_ZEROS, HM_VAE_REFLECT, HM_VAE_REPLICATE } hm_vae_pad;
 typedef struct {
     const hm_st *st;
     int latent_c, patch;
-    int scale_t, scale_s;    /* frames and pixels of one latent */
-    int var_c;               /* channels of log variance: 1 for all, latent_c, or 0 */
+    int scale_t, scale_s; /* frames and pixels of one latent */
+    int var_c;            /* channels of log variance: 1 for all, latent_c, or 0 */
     bool causal_decoder, timed;
     hm_vae_pad pad;
     hm_vae_half enc, dec;
     hm_tensor *t1_w, *t1_b, *t2_w, *t2_b, *table; /* at the decoder's end: table [2,C] shift, scale */
-    float t_scale;           /* of the decoder's timestep */
-    float *mean, *deviation; /* [latent_c] of the latents, for normalizing */
+    float t_scale;                                /* of the decoder's timestep */
+    float *mean, *deviation;                      /* [latent_c] of the latents, for normalizing */
 } hm_vae;
 
-/* Bind the tensors below prefix ("vae.") to the configuration in config (the released header, or its "vae"). EMODEL: an option
- * or tensor is not as the code knows it. st must outlive m. */
-himmel_status hm_vae_load(hm_vae *m, const hm_st *st, const char *prefix, const char *config, himmel_error *err);
+/* Bind the tensors below prefix ("vae.") to the configuration in config (the released header, or its "vae").
+ * EMODEL: an option or tensor is not as the code knows it. st must outlive m. */
+himmel_status hm_vae_load(hm_vae *m, const hm_st *st, const char *prefix, const char *config,
+                          himmel_error *err);
 void hm_vae_deinit(hm_vae *m);
 
 typedef struct {
-    bool causal;      /* decoder: as if no frame followed; encoders always are */
-    float timestep;   /* decoder of 0.9.1 and later, e.g. 0.05 */
-    /* Fills a map of n normal numbers for the decoder of 0.9.1, in the original's order of drawing; NULL: zeros. */
+    bool causal;    /* decoder: as if no frame followed; encoders always are */
+    float timestep; /* decoder of 0.9.1 and later, e.g. 0.05 */
+    /* Fills a map of n normal numbers for the decoder of 0.9.1, in the original's order of drawing; NULL:
+     * zeros. */
     void (*noise)(void *user, float *map, int64_t n);
     /* Parity: intermediates by name, as they come. May be NULL. */
     void (*on_tensor)(void *user, const char *name, const hm_tensor *t);
@@ -68,13 +72,15 @@ typedef struct {
 } hm_vae_opts;
 
 typedef struct hm_vae_stream hm_vae_stream;
-/* A stream over frames of h x w (decoder: latents; encoder: pixels, multiples of scale_s). Its state lies in g's arena until
- * the caller restores to a mark from before; between pushes everything else in the arena may be restored. */
+/* A stream over frames of h x w (decoder: latents; encoder: pixels, multiples of scale_s). Its state lies in
+ * g's arena until the caller restores to a mark from before; between pushes everything else in the arena may
+ * be restored. */
 hm_vae_stream *hm_vae_encoder(hm_graph *g, const hm_vae *m, int64_t h, int64_t w, const hm_vae_opts *o);
 hm_vae_stream *hm_vae_decoder(hm_graph *g, const hm_vae *m, int64_t h, int64_t w, const hm_vae_opts *o);
-/* The next frames x [1,T,h,w,C] (encoder: C = 3 in -1..1; decoder: latents as encoded, not normalized); last: nothing follows.
- * Returns what is ready, [1,T',...] in activation dtype: encoder: mean and log variance, C = latent_c + var_c; decoder:
- * [1,T',H,W,3]; NULL: nothing yet. All in all 1 + (T-1)/scale_t, or 1 + (T-1)*scale_t. */
+/* The next frames x [1,T,h,w,C] (encoder: C = 3 in -1..1; decoder: latents as encoded, not normalized); last:
+ * nothing follows. Returns what is ready, [1,T',...] in activation dtype: encoder: mean and log variance, C =
+ * latent_c + var_c; decoder: [1,T',H,W,3]; NULL: nothing yet. All in all 1 + (T-1)/scale_t, or 1 +
+ * (T-1)*scale_t. */
 hm_tensor *hm_vae_push(hm_vae_stream *s, hm_tensor *x, bool last);
 
 /* z (x - mean) / deviation and back; x [rows][latent_c]. */

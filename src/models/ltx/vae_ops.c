@@ -22,8 +22,14 @@ typedef struct {
 static job job_of(const hm_tensor *x, hm_tensor *y)
 {
     assert(x->nd == 5 && x->dim[0] == 1 && hm_last(x) <= MAX_C * 4);
-    return (job){.x = x->data, .y = y->data, .dtype = x->dtype, .C = hm_last(x), .T = x->dim[1], .H = x->dim[2],
-                 .W = x->dim[3], .rows = hm_rows(x)};
+    return (job){.x = x->data,
+                 .y = y->data,
+                 .dtype = x->dtype,
+                 .C = hm_last(x),
+                 .T = x->dim[1],
+                 .H = x->dim[2],
+                 .W = x->dim[3],
+                 .rows = hm_rows(x)};
 }
 
 static void run(hm_graph *g, int64_t n, int64_t cost, hm_range_fn *fn, job *j)
@@ -135,7 +141,8 @@ HM_CLONES static void group_run(const group_job *q, int64_t from, int64_t to)
     for (int64_t r = from; r < to; r++) {
         const float *st = q->stats + 2 * (r / q->area) * q->groups;
         hm_load(x, q->j.x, q->j.dtype, r * C, C);
-        for (int64_t i = 0; i < C; i++) x[i] = (x[i] - st[2 * (i / n)]) * st[2 * (i / n) + 1] * q->w[i] + q->b[i];
+        for (int64_t i = 0; i < C; i++)
+            x[i] = (x[i] - st[2 * (i / n)]) * st[2 * (i / n) + 1] * q->w[i] + q->b[i];
         if (q->j.skip) {
             hm_load(s, q->j.skip, q->j.dtype, r * C, C);
 #pragma omp simd
@@ -195,12 +202,15 @@ static void d2s_range(void *ctx, int64_t from, int64_t to, int tid)
     }
 }
 
-hm_tensor *hm_depth_to_space(hm_graph *g, const hm_tensor *x, const hm_tensor *skip, const int p[3], bool drop)
+hm_tensor *hm_depth_to_space(hm_graph *g, const hm_tensor *x, const hm_tensor *skip, const int p[3],
+                             bool drop)
 {
     const int n = p[0] * p[1] * p[2];
-    hm_tensor *y = hm_new(g, x->dtype, HM_DIMS(1, x->dim[1] * p[0] - drop, x->dim[2] * p[1], x->dim[3] * p[2], hm_last(x) / n));
+    hm_tensor *y = hm_new(
+        g, x->dtype, HM_DIMS(1, x->dim[1] * p[0] - drop, x->dim[2] * p[1], x->dim[3] * p[2], hm_last(x) / n));
     job j = job_of(x, y);
-    assert(hm_last(x) % n == 0 && (!skip || (hm_last(skip) % n == 0 && hm_last(skip) <= MAX_C && hm_rows(skip) == j.rows)));
+    assert(hm_last(x) % n == 0 &&
+           (!skip || (hm_last(skip) % n == 0 && hm_last(skip) <= MAX_C && hm_rows(skip) == j.rows)));
     memcpy(j.p, p, sizeof j.p);
     j.flag = drop;
     j.skip = skip ? skip->data : NULL;
@@ -238,9 +248,11 @@ static void s2d_range(void *ctx, int64_t from, int64_t to, int tid)
 hm_tensor *hm_space_to_depth(hm_graph *g, const hm_tensor *x, const hm_tensor *skip, const int p[3])
 {
     const int n = p[0] * p[1] * p[2];
-    assert(x->dim[1] % p[0] == 0 && x->dim[2] % p[1] == 0 && x->dim[3] % p[2] == 0 && hm_last(skip) % hm_last(x) == 0);
+    assert(x->dim[1] % p[0] == 0 && x->dim[2] % p[1] == 0 && x->dim[3] % p[2] == 0 &&
+           hm_last(skip) % hm_last(x) == 0);
     assert(hm_last(x) * n <= MAX_C && hm_last(skip) * n <= 4 * MAX_C && hm_last(skip) <= MAX_C);
-    hm_tensor *y = hm_new(g, x->dtype, HM_DIMS(1, x->dim[1] / p[0], x->dim[2] / p[1], x->dim[3] / p[2], hm_last(x) * n));
+    hm_tensor *y =
+        hm_new(g, x->dtype, HM_DIMS(1, x->dim[1] / p[0], x->dim[2] / p[1], x->dim[3] / p[2], hm_last(x) * n));
     job j = job_of(y, y);
     j.x = x->data;
     j.C = hm_last(x);
@@ -279,7 +291,8 @@ static void patch_range(void *ctx, int64_t from, int64_t to, int tid)
 hm_tensor *hm_patchify(hm_graph *g, const hm_tensor *x, int p)
 {
     assert(x->dim[2] % p == 0 && x->dim[3] % p == 0 && hm_last(x) <= 16 && hm_last(x) * p * p <= MAX_C);
-    hm_tensor *y = hm_new(g, x->dtype, HM_DIMS(1, x->dim[1], x->dim[2] / p, x->dim[3] / p, hm_last(x) * p * p));
+    hm_tensor *y =
+        hm_new(g, x->dtype, HM_DIMS(1, x->dim[1], x->dim[2] / p, x->dim[3] / p, hm_last(x) * p * p));
     job j = job_of(y, y);
     j.x = x->data;
     j.p[0] = p;
@@ -290,7 +303,8 @@ hm_tensor *hm_patchify(hm_graph *g, const hm_tensor *x, int p)
 hm_tensor *hm_unpatchify(hm_graph *g, const hm_tensor *x, int p)
 {
     assert(hm_last(x) <= MAX_C && hm_last(x) / (p * p) <= 16);
-    hm_tensor *y = hm_new(g, x->dtype, HM_DIMS(1, x->dim[1], x->dim[2] * p, x->dim[3] * p, hm_last(x) / (p * p)));
+    hm_tensor *y =
+        hm_new(g, x->dtype, HM_DIMS(1, x->dim[1], x->dim[2] * p, x->dim[3] * p, hm_last(x) / (p * p)));
     job j = job_of(x, y);
     j.p[0] = p;
     j.flag = true;
@@ -314,7 +328,8 @@ static void pad_range(void *ctx, int64_t from, int64_t to, int tid)
         const int64_t t = r / (j->H + 2), h = mirrored(r % (j->H + 2) - 1, j->H, j->flag);
         for (int64_t w = -1; w <= j->W; w++)
             memcpy((char *)j->y + (size_t)(r * (j->W + 2) + w + 1) * row,
-                   (const char *)j->x + (size_t)((t * j->H + h) * j->W + mirrored(w, j->W, j->flag)) * row, row);
+                   (const char *)j->x + (size_t)((t * j->H + h) * j->W + mirrored(w, j->W, j->flag)) * row,
+                   row);
     }
 }
 

@@ -1,11 +1,12 @@
 /* vae_stream.c - encoder and decoder of the video VAE, piece by piece.   SPDX-License-Identifier: MIT
- *   decoder: latents [1,T,h,w,C] -conv in-> blocks (residual blocks, depth to space) -norm, conv out, unpatchify-> pixels
- *   encoder: pixels -patchify, conv in-> blocks (residual blocks, strided convs or space to depth) -norm, conv out-> latents
- * Every convolution sees three frames. In time a causal one is padded with two copies of the first frame, the others
- * with one copy of the first and one of the last. A stream keeps, before each convolution, the last one or two frames
- * of its padded input, and beside it what its shortcut waits for: the pieces then have the numbers of the whole.
- * Traps: encoders are always causal, decoders as released are not; pixel norm has epsilon 1e-8; depth to space drops the first
- * frame of a film, space to depth repeats it; a res_x_y shortcut goes through a real LayerNorm. */
+ *   decoder: latents [1,T,h,w,C] -conv in-> blocks (residual blocks, depth to space) -norm, conv out,
+ * unpatchify-> pixels encoder: pixels -patchify, conv in-> blocks (residual blocks, strided convs or space to
+ * depth) -norm, conv out-> latents Every convolution sees three frames. In time a causal one is padded with
+ * two copies of the first frame, the others with one copy of the first and one of the last. A stream keeps,
+ * before each convolution, the last one or two frames of its padded input, and beside it what its shortcut
+ * waits for: the pieces then have the numbers of the whole. Traps: encoders are always causal, decoders as
+ * released are not; pixel norm has epsilon 1e-8; depth to space drops the first frame of a film, space to
+ * depth repeats it; a res_x_y shortcut goes through a real LayerNorm. */
 #include <stdio.h>
 #include <string.h>
 
@@ -28,7 +29,7 @@ typedef struct {
 typedef struct {
     line conv, skip, rest, rest_skip; /* rest: of space to depth, frames without a partner */
     bool dropped;
-    int64_t h, w;                     /* of its input */
+    int64_t h, w; /* of its input */
     res_state *res;
     float *shift; /* [n_res][4][C] shift, scale, shift, scale of a timed block */
 } block_state;
@@ -62,9 +63,10 @@ static size_t frame_bytes(const hm_tensor *x)
     return (size_t)(hm_numel(x) / x->dim[1]) * hm_dtype_size(x->dtype);
 }
 
-/* What waits, front copies of the first frame of all, x, back copies of the last one. NULL if that is nothing. like gives the
- * shape where x is NULL. */
-static hm_tensor *line_join(hm_graph *g, line *l, hm_tensor *x, const int64_t like[5], int64_t front, int64_t back)
+/* What waits, front copies of the first frame of all, x, back copies of the last one. NULL if that is
+ * nothing. like gives the shape where x is NULL. */
+static hm_tensor *line_join(hm_graph *g, line *l, hm_tensor *x, const int64_t like[5], int64_t front,
+                            int64_t back)
 {
     if (l->started) front = 0;
     const int64_t T = frames(x), n = l->n + front + T + back;
@@ -90,13 +92,15 @@ static void line_keep(const hm_graph *g, line *l, const hm_tensor *joined, int64
     l->n = joined ? joined->dim[1] - from : 0;
     assert(l->n >= 0 && l->n <= l->cap);
     if (l->n && !hm_is_plan(g))
-        memcpy(l->data, (char *)joined->data + (size_t)from * frame_bytes(joined), (size_t)l->n * frame_bytes(joined));
+        memcpy(l->data, (char *)joined->data + (size_t)from * frame_bytes(joined),
+               (size_t)l->n * frame_bytes(joined));
 }
 
 /* The first n frames of joined as a view. */
 static hm_tensor *head(hm_graph *g, hm_tensor *joined, int64_t n)
 {
-    return hm_wrap(g, joined->dtype, HM_DIMS(1, n, joined->dim[2], joined->dim[3], joined->dim[4]), joined->data);
+    return hm_wrap(g, joined->dtype, HM_DIMS(1, n, joined->dim[2], joined->dim[3], joined->dim[4]),
+                   joined->data);
 }
 
 /* ---- parts ---- */
@@ -129,7 +133,8 @@ static hm_tensor *shortcut(hm_graph *g, const hm_vae_res *w, hm_tensor *x)
 {
     if (!w->short_w) return x;
     x = hm_layernorm(g, x, w->norm3_w, w->norm3_b, 1e-6f);
-    hm_tensor *flat = hm_wrap(g, w->short_w->dtype, HM_DIMS(w->short_w->dim[0], w->short_w->dim[1]), w->short_w->data);
+    hm_tensor *flat =
+        hm_wrap(g, w->short_w->dtype, HM_DIMS(w->short_w->dim[0], w->short_w->dim[1]), w->short_w->data);
     return hm_linear(g, x, flat, w->short_b);
 }
 
@@ -169,8 +174,10 @@ static hm_tensor *space_to_depth(hm_vae_stream *s, const hm_vae_block *b, block_
         x = line_join(g, &none, x, like, 1, 0);
     }
     hm_tensor *y = conv(s, &b->conv, &st->conv, x, like, ones, last);
-    const int64_t inner[5] = {1, 0, like[2], like[3], b->out_c / (b->stride[0] * b->stride[1] * b->stride[2])};
-    hm_tensor *jy = line_join(g, &st->rest, y, inner, 0, 0), *jx = line_join(g, &st->rest_skip, x, like, 0, 0);
+    const int64_t inner[5] = {1, 0, like[2], like[3],
+                              b->out_c / (b->stride[0] * b->stride[1] * b->stride[2])};
+    hm_tensor *jy = line_join(g, &st->rest, y, inner, 0, 0),
+              *jx = line_join(g, &st->rest_skip, x, like, 0, 0);
     const int64_t n = frames(jy) / b->stride[0] * b->stride[0];
     if (jy) line_keep(g, &st->rest, jy, n), line_keep(g, &st->rest_skip, jx, n);
     return n ? hm_space_to_depth(g, head(g, jy, n), head(g, jx, n), b->stride) : NULL;
@@ -295,7 +302,8 @@ static void res_new(hm_vae_stream *s, const hm_vae_block *b, block_state *st, bo
         hm_tensor *const w[4] = {b->t1_w, b->t1_b, b->t2_w, b->t2_b};
         st->shift = hm_alloc(g, (uint64_t)b->n_res * 4 * (uint64_t)b->in_c * sizeof(float));
         for (int l = 0; l < b->n_res; l++)
-            timed(s, st->shift + (int64_t)l * 4 * b->in_c, b->res[l].table, w, first && !l ? "time_embedder" : NULL);
+            timed(s, st->shift + (int64_t)l * 4 * b->in_c, b->res[l].table, w,
+                  first && !l ? "time_embedder" : NULL);
     }
     for (int l = 0; l < b->n_res; l++) {
         line_new(g, &st->res[l].conv1, 3, area * b->in_c);
@@ -331,7 +339,8 @@ static void block_new(hm_vae_stream *s, int i)
     next->w = up ? st->w * b->stride[2] : (st->w + b->stride[2] - 1) / b->stride[2];
 }
 
-static hm_vae_stream *stream(hm_graph *g, const hm_vae *m, bool decoder, int64_t h, int64_t w, const hm_vae_opts *o)
+static hm_vae_stream *stream(hm_graph *g, const hm_vae *m, bool decoder, int64_t h, int64_t w,
+                             const hm_vae_opts *o)
 {
     hm_vae_stream *s = hm_alloc(g, sizeof *s);
     *s = (hm_vae_stream){.g = g, .m = m, .half = decoder ? &m->dec : &m->enc, .o = *o, .decoder = decoder};
