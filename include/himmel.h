@@ -144,6 +144,9 @@ typedef struct {
     void *user;            /* handed to both */
     int sign_prompt;       /* 1: prompt and seed go into the signed Content Credentials too */
     himmel_mining mining;
+    /* NULL, or a path: the sampler's state is saved in files path.0, path.1 ... some times a second, and the same request
+     * goes on from there to the same bytes, whatever ended the last attempt. Removed once the film is complete. */
+    const char *keep;
 } himmel_request;
 
 /* A film of 1920x1080, 10 s, 24 fps, seed 0, 25 steps, guidance 3, with the mark; prompt and output NULL. */

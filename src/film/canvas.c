@@ -193,7 +193,7 @@ static himmel_status sample_window(hm_canvas *c, const hm_canvas_opts *o, runnin
     if (any_partly(c, w)) g.paste = paste;
     const hm_sample_opts so = {.prompt = words_at(o, 0.5 * (w->from + w->to)),
                                .negative = o->negative,
-                               .given = &g,
+                               .given = &g, .keep = o->keep,
                                .seed = number ? hm_mix(o->seed, (uint64_t)number) : o->seed,
                                .steps = o->steps, .guidance = o->guidance,
                                .gw = c->gw, .gh = c->gh, .T = w->T,

@@ -49,6 +49,7 @@ typedef struct {
     int steps;
     double guidance;
     int threads;
+    hm_keep *keep;         /* as hm_sample's */
     /* After each of n steps (of all windows together): the estimate [T][gh][gw][K] of the window; not 0 stops. */
     int (*on_step)(void *user, int step, int n, const float *clean, int T);
     void *user;

@@ -26,6 +26,7 @@ typedef struct {
     int streaming;      /* take of stream, -1 = none */
     hm_upscaler *upscaler;
     hm_signer signer;
+    hm_keep keep;
     hm_source source[HIMMEL_MAX_CARDS];
     char *settings;     /* what the request does not say, as text */
     char names[512], text[3][160];
@@ -74,7 +75,7 @@ static himmel_status sample(job *j, himmel_error *err)
     const bool words = r->prompt && *r->prompt;
     hm_canvas_opts o = {.words = d->words, .n_words = d->n_words, .negative = r->negative, .steps = r->steps,
                         .guidance = words || d->n_words > 1 ? r->guidance : 1, /* nothing said, nothing to insist on */
-                        .threads = d->ctx->threads, .on_step = on_step, .user = j};
+                        .threads = d->ctx->threads, .keep = r->keep ? &j->keep : NULL, .on_step = on_step, .user = j};
     for (int i = 0; i < d->n_takes; i++) j->steps_all += r->steps * hm_canvas_windows(&d->take[i], &o);
     j->phase_start = hm_now();
     himmel_status rc = HIMMEL_OK;
@@ -370,12 +371,14 @@ himmel_status himmel_edit_run(himmel_ctx *ctx, const himmel_request *req, const 
     if (!j) return hm_fail(err, HIMMEL_ENOMEM, "out of memory");
     j->d = (hm_edit){.ctx = ctx, .e = edit, .req = *req};
     j->streaming = -1;
+    j->keep.path = req->keep;
     j->start = hm_now();
     hm_set_threads(ctx->threads);
     for (int i = 0; i < HIMMEL_N_PHASES; i++) j->result.phase[i].name = names[i];
     himmel_status rc = hm_edit_plan(&j->d, err);
     if (!rc) rc = prepare(j, err);
     if (!rc) rc = work(j, err);
+    if (!rc) hm_keep_remove(&j->keep);
     j->result.width = j->d.req.width, j->result.height = j->d.req.height, j->result.n_frames = j->frames_all;
     j->result.seconds = hm_now() - j->start;
     if (result) *result = j->result;

@@ -35,6 +35,19 @@ typedef struct {
 void hm_grid(int width, int height, int *gw, int *gh);
 void hm_layout_for(hm_layout *l, const himmel_request *req); /* of a request that passed himmel_check */
 
+/* ---- what the sampler has done, on disk (keep.c) ---- */
+
+typedef struct {
+    const char *path; /* files path.0, path.1 ... */
+    int n;            /* runs of the sampler so far in this job */
+    double saved;     /* when it was last written, hm_now() */
+} hm_keep;
+/* The state x [n] that was saved of run k->n under that key into x: returns its step, 0: there is none, x is untouched. */
+int hm_keep_load(hm_keep *k, const uint8_t key[32], int n_steps, float *x, size_t n);
+/* Save it, a few times a second at most, the last step always. A failure is passed over. */
+void hm_keep_save(hm_keep *k, const uint8_t key[32], int step, bool last, const float *x, size_t n);
+void hm_keep_remove(hm_keep *k); /* the job is done */
+
 /* ---- sampler (sample.c) ---- */
 
 /* What is given beside the words. A known token has noise level 0 and stays as it is (as in training). */
@@ -55,6 +68,7 @@ typedef struct {
 typedef struct {
     const char *prompt, *negative; /* NULL or "": nothing said */
     const hm_given *given;         /* NULL: nothing but noise */
+    hm_keep *keep;                 /* go on from what is saved there, save there; NULL: neither */
     uint64_t seed;
     int steps;
     double guidance;

@@ -32,6 +32,7 @@ typedef struct {
     int preview_w, preview_h;
     double start, phase_start, last_preview;
     hm_signer signer;
+    hm_keep keep;
     hm_tag tags[MAX_TAGS];
     size_t n_tags;
     char tag_text[4][640];
@@ -152,6 +153,7 @@ static himmel_status sample(job *j, himmel_error *err)
     const himmel_request *r = j->req;
     const hm_sample_opts o = {.prompt = r->prompt,
                               .negative = r->negative,
+                              .keep = r->keep ? &j->keep : NULL,
                               .seed = r->seed,
                               .steps = r->steps,
                               .guidance = r->guidance,
@@ -226,7 +228,7 @@ static himmel_status film(job *j, himmel_error *err)
 himmel_status himmel_generate(himmel_ctx *ctx, const himmel_request *req, himmel_result *result,
                               himmel_error *err)
 {
-    job j = {.ctx = ctx, .req = req, .start = hm_now()};
+    job j = {.ctx = ctx, .req = req, .start = hm_now(), .keep = {.path = req->keep}};
     himmel_status rc = himmel_check(req, err);
     if (!rc) rc = hm_plan_shapes(ctx, req, &j.plan, err);
     if (rc) return rc;
@@ -242,6 +244,7 @@ himmel_status himmel_generate(himmel_ctx *ctx, const himmel_request *req, himmel
     rc = prepare(&j, err);
     if (!rc) rc = sample(&j, err);
     if (!rc) rc = film(&j, err);
+    if (!rc) hm_keep_remove(&j.keep);
     cleanup(&j);
     j.result.seconds = hm_now() - j.start;
     if (result) *result = j.result;

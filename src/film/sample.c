@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "base/sha256.h"
 #include "diffusion/sampler.h"
 #include "film/film.h"
 
@@ -146,7 +147,37 @@ static void step(run *r, float t, float next, float *levels, bool last)
     hm_euler_step(r->x, r->v, levels, levels + r->N, r->N, r->K);
 }
 
-static himmel_status loop(run *r, himmel_error *err)
+static void add_text(hm_sha256 *s, const char *text)
+{
+    if (!text) text = "";
+    hm_sha256_add(s, text, strlen(text) + 1);
+}
+
+/* A hash of everything that the latents depend on. */
+static void key_of(const run *r, int threads, uint8_t key[32])
+{
+    const hm_sample_opts *o = r->o;
+    const hm_given *g = o->given;
+    const int numbers[] = {o->steps, o->gw, o->gh, o->T, threads, g ? g->n_extra : 0, g && g->paste};
+    const double reals[] = {o->guidance, g ? g->start : 1};
+    hm_sha256 s;
+    hm_sha256_init(&s);
+    add_text(&s, HIMMEL_VERSION);
+    add_text(&s, r->m->sha256);
+    add_text(&s, hm_isa_name());
+    add_text(&s, o->prompt);
+    add_text(&s, o->negative);
+    hm_sha256_add(&s, &o->seed, sizeof o->seed);
+    hm_sha256_add(&s, numbers, sizeof numbers);
+    hm_sha256_add(&s, reals, sizeof reals);
+    if (g) hm_sha256_add(&s, g->extra_at, (size_t)g->n_extra * sizeof *g->extra_at);
+    if (g) hm_sha256_add(&s, g->z, (size_t)(r->film * r->K) * sizeof *g->z);
+    hm_sha256_add(&s, r->row, (size_t)r->N * sizeof *r->row);
+    hm_sha256_add(&s, r->x, (size_t)(r->N * r->K) * sizeof *r->x); /* the start: noise and what is given */
+    hm_sha256_end(&s, key);
+}
+
+static himmel_status loop(run *r, int threads, himmel_error *err)
 {
     const hm_sample_opts *o = r->o;
     const size_t n = (size_t)(r->N * r->K);
@@ -158,14 +189,23 @@ static himmel_status loop(run *r, himmel_error *err)
         for (int s = 0; s < o->steps; s++) t[s] *= (float)o->given->start;
     float *levels = malloc(2 * (size_t)r->N * sizeof *levels);
     if (!levels) return hm_fail(err, HIMMEL_ENOMEM, "out of memory for noise levels");
+    uint8_t key[32];
+    const size_t kept = (size_t)(r->film * r->K);
+    int s = 0;
     start(r);
-    for (int s = 0; s < o->steps && !rc; s++) {
+    if (o->keep) {
+        key_of(r, threads, key);
+        s = hm_keep_load(o->keep, key, o->steps, r->x, kept);
+    }
+    for (; s < o->steps && !rc; s++) {
         forward(r, t[s]);
         if (r->B == 2) hm_guide(r->v, r->v, r->v + n, (int64_t)n, (float)o->guidance, 0.0f);
         step(r, t[s], t[s + 1], levels, s + 1 == o->steps);
+        if (o->keep) hm_keep_save(o->keep, key, s + 1, s + 1 == o->steps, r->x, kept);
         if (o->on_step && o->on_step(o->user, s + 1, r->clean))
             rc = hm_fail(err, HIMMEL_ECANCELLED, "stopped after step %d of %d", s + 1, o->steps);
     }
+    if (o->keep) o->keep->n++;
     free(levels);
     return rc;
 }
@@ -181,7 +221,7 @@ himmel_status hm_sample(const hm_himmel1 *m, const hm_sample_opts *o, int thread
         encode_text(&r);
         const double t1 = hm_now();
         c.text_gflop = 1e-9 * (double)hm_flops(r.g);
-        rc = loop(&r, err);
+        rc = loop(&r, threads, err);
         c.text_seconds = t1 - t0;
         c.sample_seconds = hm_now() - t1;
         c.sample_gflop = 1e-9 * (double)hm_flops(r.g) - c.text_gflop;

@@ -19,7 +19,7 @@ static himmel_status make(const char *path, himmel_error *err)
 
 himmel_status hm_files_init(const char *data, himmel_error *err)
 {
-    static const char *const folders[] = {"results", "inputs", "work", "characters"};
+    static const char *const folders[] = {"results", "inputs", "work", "saved", "characters"};
     char path[HM_PATH];
     if (strlen(data) > HM_PATH - 256) return hm_fail(err, HIMMEL_EINVAL, "the name of the data folder has %zu bytes", strlen(data));
     himmel_status rc = make(data, err);
@@ -50,13 +50,26 @@ void hm_new_id(char *out, size_t cap, const char *prefix)
     for (size_t i = 0; i < sizeof b; i++) hm_str_addf(&s, "%02x", b[i]);
 }
 
+/* The new name, too, is on the disk. */
+static himmel_status sync_folder(const char *file, himmel_error *err)
+{
+    char folder[HM_PATH];
+    snprintf(folder, sizeof folder, "%s", file);
+    *strrchr(folder, '/') = 0;
+    const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const bool ok = fd >= 0 && !fsync(fd);
+    const himmel_status rc = ok ? HIMMEL_OK : hm_fail(err, HIMMEL_EIO, "%.300s: cannot be written: %s", folder, strerror(errno));
+    if (fd >= 0) close(fd);
+    return rc;
+}
+
 himmel_status hm_publish(const char *from, const char *to, himmel_error *err)
 {
     const int fd = open(from, O_RDONLY | O_CLOEXEC);
     const bool ok = fd >= 0 && fsync(fd) == 0 && rename(from, to) == 0;
-    const himmel_status rc = ok ? HIMMEL_OK : hm_fail(err, HIMMEL_EIO, "%.300s: cannot become %.150s: %s", from, to, strerror(errno));
+    himmel_status rc = ok ? HIMMEL_OK : hm_fail(err, HIMMEL_EIO, "%.300s: cannot become %.150s: %s", from, to, strerror(errno));
     if (fd >= 0) close(fd);
-    return rc;
+    return rc ? rc : sync_folder(to, err);
 }
 
 void hm_sweep(const char *data, const char *folder, bool (*keep)(void *user, const char *id), void *user)

@@ -1,6 +1,6 @@
 /* files.h - the folders under the data folder.   SPDX-License-Identifier: MIT
  *   results/ID.mp4 .png (finished)  results/ID.thumb.webp  results/ID.sheet.jpg  inputs/ID-0.mp4 (of jobs with no end yet)
- *   work/ (unfinished, emptied at the start)  characters/ID.mp4
+ *   work/ (unfinished, emptied at the start)  saved/ID.0 (state of the sampler of jobs with no end yet)  characters/ID.mp4
  * Names are made from ids that the server made: letters, digits, underscore. */
 #ifndef HM_FILES_H
 #define HM_FILES_H

@@ -9,7 +9,7 @@
 #include "server/queue.h"
 #include "server/render.h"
 
-enum { MOST_ATTEMPTS = 3, THUMB_WIDTH = 640, SHEET_COLUMNS = 5, SHEET_STILLS = 25, SHEET_WIDTH = 320 };
+enum { MOST_ATTEMPTS = 5, THUMB_WIDTH = 640, SHEET_COLUMNS = 5, SHEET_STILLS = 25, SHEET_WIDTH = 320 };
 
 struct hm_queue {
     hm_queue_options o;
@@ -22,6 +22,7 @@ struct hm_queue {
     himmel_error model_error;
     hm_running running;
     bool cancel;          /* the running job shall stop */
+    bool progress;        /* the running job has done a step since it started */
     char cancel_message[160];
     int64_t running_account;
     hm_queue_totals totals;
@@ -50,7 +51,10 @@ static int on_progress(void *user, const himmel_progress *p)
     r->step = p->step, r->n_steps = p->n_steps, r->eta_seconds = p->eta_seconds;
     if (p->fraction > r->fraction) r->fraction = p->fraction;
     memcpy(id, r->id, sizeof id);
+    const bool first = !q->progress && !strcmp(p->phase, "sample") && p->step > 0;
+    q->progress |= first;
     pthread_mutex_unlock(&q->lock);
+    if (first) hm_store_progress(q->o.store, id, NULL);
     tell(q, id);
     return told_to_stop(q);
 }
@@ -91,13 +95,15 @@ static himmel_status publish(hm_queue *q, const hm_job *j, const hm_render *r, c
 static himmel_status render(hm_queue *q, const hm_job *j, himmel_error *err)
 {
     json_error_t je;
-    char made[HM_PATH];
+    char made[HM_PATH], saved[HM_PATH];
     hm_render r = {0};
     json_t *json = json_loads(j->request, 0, &je);
     himmel_status rc = json ? hm_render_init(&r, json, q->o.data, err) : hm_fail(err, HIMMEL_EINVAL, "the job's request: %s", je.text);
     if (!rc) {
         hm_file(made, q->o.data, "work", j->id, r.ending);
+        hm_file(saved, q->o.data, "saved", j->id, "");
         r.req.output = made;
+        r.req.keep = saved;
         r.req.on_progress = on_progress, r.req.on_preview = on_preview, r.req.user = q;
         rc = hm_render_run(&r, q->ctx, NULL, err);
         if (!rc) rc = publish(q, j, &r, made, err);
@@ -144,11 +150,11 @@ static void run_job(hm_queue *q, const hm_job *j)
     const bool there = finish(q, j, back ? HM_QUEUED : rc ? HM_FAILED : HM_DONE, cancelled ? "cancelled" : rc && !back ? code_of(rc) : "",
                               cancelled ? message : rc && !back ? err.message : NULL);
     if (!there) hm_remove_all(q->o.data, "results", j->id); /* deleted while it ran */
-    if (!back) hm_remove_all(q->o.data, "inputs", j->id);
+    if (!back) hm_remove_all(q->o.data, "inputs", j->id), hm_remove_all(q->o.data, "saved", j->id);
     hm_remove_all(q->o.data, "work", j->id);
     pthread_mutex_lock(&q->lock);
     q->running = (hm_running){0};
-    q->cancel = false;
+    q->cancel = q->progress = false;
     q->totals.busy_seconds += hm_now() - start;
     if (cancelled) q->totals.cancelled++;
     else if (rc && !back) q->totals.failed++;
@@ -223,6 +229,18 @@ static bool wanted(void *user, const char *id)
     return found;
 }
 
+/* Of a job that has no end yet. */
+static bool unfinished(void *user, const char *id)
+{
+    hm_queue *q = user;
+    hm_job j;
+    bool found = false;
+    if (hm_store_get(q->o.store, id, -1, &j, &found, NULL)) return true;
+    const bool open = found && j.status < HM_DONE;
+    if (found) hm_job_deinit(&j);
+    return open;
+}
+
 himmel_status hm_queue_new(hm_queue **out, const hm_queue_options *o, himmel_error *err)
 {
     *out = NULL;
@@ -235,7 +253,8 @@ himmel_status hm_queue_new(hm_queue **out, const hm_queue_options *o, himmel_err
     if (!rc) {
         hm_sweep(o->data, "work", NULL, NULL);
         hm_sweep(o->data, "results", wanted, q);
-        hm_sweep(o->data, "inputs", wanted, q);
+        hm_sweep(o->data, "inputs", unfinished, q);
+        hm_sweep(o->data, "saved", unfinished, q);
     }
     if (!rc && pthread_create(&q->worker, NULL, work, q)) rc = hm_fail(err, HIMMEL_EINTERNAL, "no thread for the worker");
     q->started = !rc;
@@ -313,11 +332,20 @@ static bool stop_running(hm_queue *q, const char *id, int64_t account, const cha
 
 himmel_status hm_queue_cancel(hm_queue *q, const char *id, const char *message, bool *changed, himmel_error *err)
 {
-    const himmel_status rc = hm_store_cancel(q->o.store, id, "cancelled", message, changed, err);
+    hm_job j;
+    bool found = false;
+    himmel_status rc = hm_store_cancel(q->o.store, id, "cancelled", message, changed, err);
     if (rc) return rc;
-    if (*changed) hm_remove_all(q->o.data, "inputs", id), tell(q, id);
-    else *changed = stop_running(q, id, 0, message);
-    return HIMMEL_OK;
+    if (*changed) {
+        hm_remove_all(q->o.data, "inputs", id);
+        hm_remove_all(q->o.data, "saved", id);
+        tell(q, id);
+        return HIMMEL_OK;
+    }
+    rc = hm_store_get(q->o.store, id, -1, &j, &found, err);
+    if (!rc && found && j.status == HM_RUNNING) *changed = stop_running(q, id, 0, message); /* its end may be under way: then it has none of this */
+    if (found) hm_job_deinit(&j);
+    return rc;
 }
 
 himmel_status hm_queue_cancel_account(hm_queue *q, int64_t account, const char *message, himmel_error *err)
@@ -347,7 +375,7 @@ himmel_status hm_queue_delete(hm_queue *q, const char *id, bool *changed, himmel
 {
     const himmel_status rc = hm_store_delete(q->o.store, id, changed, err);
     if (rc || !*changed) return rc;
-    if (!stop_running(q, id, 0, "deleted")) hm_remove_all(q->o.data, "inputs", id);
+    if (!stop_running(q, id, 0, "deleted")) hm_remove_all(q->o.data, "inputs", id), hm_remove_all(q->o.data, "saved", id);
     hm_remove_all(q->o.data, "results", id);
     tell(q, id);
     return HIMMEL_OK;

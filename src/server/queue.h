@@ -1,7 +1,7 @@
 /* queue.h - jobs from submission to their end; one worker owns the model.   SPDX-License-Identifier: MIT
  *   submit -> journal -> worker: render.h -> work/ID.part -> results/ID.mp4, stills -> journal
  * What is not worth a line in the journal lives in memory: steps, previews, who waits for which job. A job that the end
- * of the program interrupts starts again and, being deterministic, gives the same bytes. */
+ * of the program interrupts goes on from the step that is saved and, being deterministic, gives the same bytes. */
 #ifndef HM_QUEUE_H
 #define HM_QUEUE_H
 

@@ -338,7 +338,7 @@ himmel_status hm_store_finish(hm_store *s, const char *id, hm_job_status status,
                               bool *changed, himmel_error *err)
 {
     static const char sql[] = "UPDATE jobs SET status = ?2, completed = nullif(?3, 0), error_code = ?4, error_message = ?5,"
-                              " attempts = CASE WHEN ?2 = 0 THEN attempts - 1 ELSE attempts END WHERE id = ?1 AND status = 1";
+                              " attempts = CASE WHEN ?2 = 0 THEN max(attempts - 1, 0) ELSE attempts END WHERE id = ?1 AND status = 1";
     return move(s, sql, id, status, code, message, changed, err);
 }
 
@@ -360,12 +360,23 @@ himmel_status hm_store_delete(hm_store *s, const char *id, bool *changed, himmel
     return rc;
 }
 
+himmel_status hm_store_progress(hm_store *s, const char *id, himmel_error *err)
+{
+    static const char sql[] = "UPDATE jobs SET attempts = 0 WHERE id = ?1";
+    pthread_mutex_lock(&s->lock);
+    sqlite3_stmt *st = hm_store_sql(s, sql);
+    if (st) sqlite3_bind_text(st, 1, id, -1, SQLITE_STATIC);
+    const himmel_status rc = hm_store_run(s, st, NULL, err);
+    pthread_mutex_unlock(&s->lock);
+    return rc;
+}
+
 himmel_status hm_store_recover(hm_store *s, int most_attempts, himmel_error *err)
 {
     static const char sql[] = "UPDATE jobs SET status = CASE WHEN attempts >= ?1 THEN 3 ELSE 0 END,"
                               " completed = CASE WHEN attempts >= ?1 THEN ?2 END,"
                               " error_code = CASE WHEN attempts >= ?1 THEN 'server_error' ELSE '' END, error_message = CASE WHEN"
-                              " attempts >= ?1 THEN 'the server ended ' || attempts || ' times while it made this' END WHERE status = 1";
+                              " attempts >= ?1 THEN 'the server ended ' || attempts || ' times while it made this, without a step forward' END WHERE status = 1";
     pthread_mutex_lock(&s->lock);
     sqlite3_stmt *st = hm_store_sql(s, sql);
     if (st) sqlite3_bind_int(st, 1, most_attempts), sqlite3_bind_int64(st, 2, (int64_t)time(NULL));

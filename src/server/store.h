@@ -21,7 +21,7 @@ typedef struct {
     int64_t account;          /* key that made it, 0: the owner */
     int priority;             /* higher goes first */
     int64_t created, completed; /* completed 0: not yet */
-    int attempts;             /* starts that no end followed */
+    int attempts;             /* starts that neither a step nor an end followed */
     char model[64], size[24], seconds[16];
     char remixed_from[HM_ID];
     char *prompt;             /* may be NULL */
@@ -59,6 +59,7 @@ himmel_status hm_store_take(hm_store *s, hm_job *out, bool *found, himmel_error 
 /* Running -> done, failed, or queued again (which takes the attempt back). *changed false: it was deleted meanwhile. */
 himmel_status hm_store_finish(hm_store *s, const char *id, hm_job_status status, const char *code, const char *message,
                               bool *changed, himmel_error *err);
+himmel_status hm_store_progress(hm_store *s, const char *id, himmel_error *err); /* a step was done: no attempt counts any more */
 /* Waiting -> failed with that code. *changed false: it did not wait. */
 himmel_status hm_store_cancel(hm_store *s, const char *id, const char *code, const char *message, bool *changed, himmel_error *err);
 himmel_status hm_store_delete(hm_store *s, const char *id, bool *changed, himmel_error *err);

@@ -222,6 +222,39 @@ static void test_determinism(himmel_ctx *ctx)
           "other seed, same bytes");
 }
 
+static int stop_at; /* step after which kept jobs are stopped, 0 = never */
+static int first_step;
+
+static int stop_late(void *user, const himmel_progress *p)
+{
+    (void)user;
+    if (strcmp(p->phase, "sample")) return 0;
+    if (!first_step) first_step = (int)p->step;
+    return stop_at && p->step == stop_at;
+}
+
+/* A job that is stopped goes on where it was and gives the same bytes; what is saved of another request does not count. */
+static void test_keep(himmel_ctx *ctx)
+{
+    char whole[128], kept[128], keep[128], saved[128];
+    snprintf(whole, sizeof whole, "%s", in_dir("whole.mp4")), snprintf(kept, sizeof kept, "%s", in_dir("kept.mp4"));
+    snprintf(keep, sizeof keep, "%s", in_dir("keep")), snprintf(saved, sizeof saved, "%s", in_dir("keep.0"));
+    himmel_request r = small(whole);
+    r.steps = 6, r.seconds = 2;
+    CHECK(!himmel_generate(ctx, &r, NULL, NULL), "whole");
+    r.output = kept, r.keep = keep, r.on_progress = stop_late;
+    for (int damage = 0; damage < 3; damage++) { /* none; half a file; another request */
+        r.seed = 7, stop_at = 4, first_step = 0;
+        CHECK(himmel_generate(ctx, &r, NULL, NULL) == HIMMEL_ECANCELLED && exists(saved), "stopped, but nothing is saved");
+        if (damage == 1) CHECK(!truncate(saved, 1000), "truncate");
+        r.seed = damage == 2 ? 8 : 7, stop_at = 0, first_step = 0;
+        CHECK(!himmel_generate(ctx, &r, NULL, NULL), "gone on");
+        CHECK(damage ? first_step == 1 : first_step > 1 && first_step <= 5, "damage %d: it went on with step %d", damage, first_step);
+        CHECK(same_files(whole, kept) == (damage < 2), "damage %d: bytes", damage);
+        CHECK(!exists(saved), "what was saved is still there");
+    }
+}
+
 static void test_cancel(himmel_ctx *ctx)
 {
     static const int stops[] = {1, 2, 3, 5}; /* before text, in the sampler, at its end, in the film */
@@ -333,6 +366,7 @@ int main(void)
     test_stream(ctx);
     test_film(ctx);
     test_determinism(ctx);
+    test_keep(ctx);
     test_cancel(ctx);
     test_image(ctx);
     himmel_close(ctx);
