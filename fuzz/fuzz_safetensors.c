@@ -21,8 +21,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         const hm_tensor *t = hm_st_at(st, i, &name), *same = NULL;
         if (hm_st_find(st, name) != t || hm_st_need(st, name, t->nd, t->dim, &same, NULL) || same != t)
             abort();
-        const size_t bytes = (size_t)hm_numel(t) * hm_dtype_size(t->dtype);
-        if ((uintptr_t)t->data % hm_dtype_size(t->dtype) && bytes) abort();
+        const size_t bytes = hm_dtype_bytes(t->dtype, (uint64_t)hm_numel(t)), size = hm_dtype_size(t->dtype);
+        if (bytes && size && (uintptr_t)t->data % size) abort();
         for (size_t j = 0; j < bytes; j++) sum = (uint8_t)(sum + ((const uint8_t *)t->data)[j]);
     }
     hm_st_meta(st, "config");

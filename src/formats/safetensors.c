@@ -6,46 +6,18 @@
  * writers did not pad the header). Names and metadata stay inside the parsed JSON, which lives as long as the
  * file. Trap: a file that another program shortens while it is mapped raises SIGBUS; weights are replaced by
  * rename only. */
-#include "formats/safetensors.h"
+#include "formats/st_internal.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include "formats/json.h"
-
-#define ST_MAX_HEADER 100000000u /* bytes; the limit of the reference reader */
-#define ST_MAX_DIM ((int64_t)1 << 40)
 
 /* hm_dtype has no name for the last ones: they are checked like the rest, but not handed out. */
-static const struct st_type {
-    const char *name;
-    unsigned size;
-    hm_dtype dtype;
-} st_types[] = {{"F32", 4, HM_F32},        {"BF16", 2, HM_BF16},    {"F16", 2, HM_F16},
+static const st_type st_types[] = {{"F32", 4, HM_F32},        {"BF16", 2, HM_BF16},    {"F16", 2, HM_F16},
                 {"F8_E4M3", 1, HM_F8E4M3}, {"I32", 4, HM_I32},      {"I64", 8, HM_I64},
-                {"U8", 1, HM_U8},          {"F64", 8, HM_N_DTYPES}, {"BOOL", 1, HM_N_DTYPES},
+                {"U8", 1, HM_U8},          {"F64", 8, HM_F64}, {"BOOL", 1, HM_N_DTYPES},
                 {"I8", 1, HM_N_DTYPES},    {"I16", 2, HM_N_DTYPES}, {"U16", 2, HM_N_DTYPES},
                 {"U32", 4, HM_N_DTYPES},   {"U64", 8, HM_N_DTYPES}, {"F8_E5M2", 1, HM_N_DTYPES}};
-
-typedef struct {
-    const char *name; /* in root */
-    const struct st_type *type;
-    hm_tensor t;
-    uint64_t begin, end; /* in the data section */
-    size_t order;        /* place in the header: breaks ties of empty tensors */
-    void *owned;         /* aligned copy or NULL */
-} st_entry;
-
-struct hm_st {
-    hm_map map; /* empty when the bytes are borrowed */
-    char *path;
-    json_t *root;
-    const json_t *meta;
-    st_entry *entry;          /* by offset */
-    const st_entry **found;   /* those that have an hm_dtype, by offset */
-    const st_entry **by_name; /* all */
-    size_t n, n_found;
-};
 
 /* "F32 [2,3]"; sizes < 0 read "any". */
 static const char *describe(char buf[160], const char *dtype, int nd, const int64_t *dim)
@@ -123,17 +95,24 @@ static himmel_status parse_shape(const hm_st *st, st_entry *e, const json_t *sha
     return HIMMEL_OK;
 }
 
+himmel_status hm_st_check_name(const hm_st *st, const char *name, size_t order, himmel_error *err)
+{
+    for (const char *c = name; *c; c++) /* names end up in messages on terminals */
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            return hm_fail(err, HIMMEL_EFORMAT, "%s: the name of tensor %zu has a control character",
+                           st->path, order);
+    return HIMMEL_OK;
+}
+
 static himmel_status parse_entry(const hm_st *st, st_entry *e, const json_t *info, uint64_t data_len,
                                  himmel_error *err)
 {
-    for (const char *c = e->name; *c; c++) /* names end up in messages on terminals */
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            return hm_fail(err, HIMMEL_EFORMAT, "%s: the name of tensor %zu has a control character",
-                           st->path, e->order);
+    himmel_status rc = hm_st_check_name(st, e->name, e->order, err);
+    if (rc) return rc;
     if (!json_is_object(info) || json_object_size(info) != 3)
         return hm_fail(err, HIMMEL_EFORMAT, "%s: tensor \"%.100s\" is not {dtype, shape, data_offsets}",
                        st->path, e->name);
-    himmel_status rc = parse_type(st, e, json_object_get(info, "dtype"), err);
+    rc = parse_type(st, e, json_object_get(info, "dtype"), err);
     if (!rc) rc = parse_offsets(st, e, json_object_get(info, "data_offsets"), data_len, err);
     if (!rc) rc = parse_shape(st, e, json_object_get(info, "shape"), err);
     return rc;
@@ -163,19 +142,30 @@ static himmel_status check_meta(const hm_st *st, json_t *meta, himmel_error *err
     return HIMMEL_OK;
 }
 
-/* Offsets sorted, without holes or overlaps, to the last byte of the file; then point every tensor at its
- * data. */
-static himmel_status place(hm_st *st, const uint8_t *data, uint64_t data_len, himmel_error *err)
+himmel_status hm_st_reserve(hm_st *st, size_t n, himmel_error *err)
+{
+    st->entry = calloc(n + 1, sizeof *st->entry); /* + 1: never calloc(0) */
+    st->found = calloc(n + 1, sizeof *st->found);
+    st->by_name = calloc(n + 1, sizeof *st->by_name);
+    return st->entry && st->found && st->by_name ? HIMMEL_OK
+                                                 : hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", st->path);
+}
+
+himmel_status hm_st_place(hm_st *st, const uint8_t *data, uint64_t data_len, uint64_t align, himmel_error *err)
 {
     qsort(st->entry, st->n, sizeof *st->entry, order_offset);
     uint64_t at = 0;
     for (size_t i = 0; i < st->n; i++) {
         st_entry *e = &st->entry[i];
-        if (e->begin != at)
+        if (e->begin < at || e->begin - at >= align)
             return hm_fail(err, HIMMEL_EFORMAT,
                            "%s: tensor \"%.100s\" begins at data byte %" PRIu64 ", but %" PRIu64
                            " is next: %s",
                            st->path, e->name, e->begin, at, e->begin < at ? "overlap" : "hole");
+        if (e->end > data_len || e->end < e->begin)
+            return hm_fail(err, HIMMEL_EFORMAT,
+                           "%s: tensor \"%.100s\" ends at data byte %" PRIu64 " of %" PRIu64 ": cut off",
+                           st->path, e->name, e->end, data_len);
         at = e->end;
         const uint8_t *p = data + e->begin;
         const size_t len = (size_t)(e->end - e->begin);
@@ -188,7 +178,7 @@ static himmel_status place(hm_st *st, const uint8_t *data, uint64_t data_len, hi
         st->by_name[i] = e;
         if (e->type->dtype != HM_N_DTYPES) st->found[st->n_found++] = e;
     }
-    if (at != data_len)
+    if (at > data_len || data_len - at >= align)
         return hm_fail(err, HIMMEL_EFORMAT, "%s: %" PRIu64 " data bytes, but the tensors take %" PRIu64,
                        st->path, data_len, at);
     qsort(st->by_name, st->n, sizeof *st->by_name, order_name);
@@ -198,6 +188,7 @@ static himmel_status place(hm_st *st, const uint8_t *data, uint64_t data_len, hi
 static himmel_status parse(hm_st *st, const uint8_t *data, size_t len, himmel_error *err)
 {
     uint64_t n = 0;
+    if (len >= 4 && !memcmp(data, "GGUF", 4)) return hm_gguf_parse(st, data, len, err);
     if (len < 8)
         return hm_fail(err, HIMMEL_EFORMAT, "%s: %zu bytes are too few for a safetensors file", st->path,
                        len);
@@ -212,11 +203,8 @@ static himmel_status parse(hm_st *st, const uint8_t *data, size_t len, himmel_er
     if (rc) return rc;
     const uint64_t data_len = len - 8 - n;
     const size_t cap = json_object_size(st->root);
-    st->entry = calloc(cap + 1, sizeof *st->entry); /* + 1: never calloc(0) */
-    st->found = calloc(cap + 1, sizeof *st->found);
-    st->by_name = calloc(cap + 1, sizeof *st->by_name);
-    if (!st->entry || !st->found || !st->by_name)
-        return hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", st->path);
+    rc = hm_st_reserve(st, cap, err);
+    if (rc) return rc;
     const char *key;
     json_t *value;
     json_object_foreach(st->root, key, value)
@@ -232,7 +220,7 @@ static himmel_status parse(hm_st *st, const uint8_t *data, size_t len, himmel_er
         }
         if (rc) return rc;
     }
-    return place(st, data + 8 + n, data_len, err);
+    return hm_st_place(st, data + 8 + n, data_len, 1, err);
 }
 
 static hm_st *st_new(const char *path)

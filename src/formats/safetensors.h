@@ -1,8 +1,9 @@
 /* safetensors.h - read (mapped, strict) and write safetensors files.   SPDX-License-Identifier: MIT
+ * GGUF files are read through the same functions (gguf.c): tensors may then be of block types, shapes are row-major here.
  * Format: u64le header length, JSON {name: {dtype, shape, data_offsets}, "__metadata__": {str: str}}, data.
  * Strict: header <= 100 MB, rank <= HM_MAX_DIM, sizes checked against the file, offsets contiguous without holes,
  * no duplicate names. A bad file is one sentence naming file, place and value. Tensors of types that hm_dtype has no
- * name for (F64, BOOL, ...) are checked but neither counted nor found. */
+ * name for (BOOL, U16, ...) are checked but neither counted nor found. */
 #ifndef HM_SAFETENSORS_H
 #define HM_SAFETENSORS_H
 

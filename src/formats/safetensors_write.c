@@ -54,7 +54,7 @@ himmel_status hm_st_add(hm_st_writer *w, const char *name, hm_dtype dtype, int n
                         const void *data, himmel_error *err)
 {
     st_item it = {.data = data, .dtype = dtype, .nd = nd, .bytes = hm_dtype_size(dtype), .order = w->n};
-    bool ok = nd >= 0 && nd <= HM_MAX_DIM;
+    bool ok = nd >= 0 && nd <= HM_MAX_DIM && it.bytes; /* blocks have no name there */
     for (int i = 0; ok && i < nd; i++) {
         it.dim[i] = dim[i];
         ok = dim[i] >= 0 && hm_mul(it.bytes, (uint64_t)dim[i], &it.bytes);

@@ -1,21 +1,6 @@
 /* convert.c - number formats, copies, column sums.   SPDX-License-Identifier: MIT */
 #include "tensor/graph.h"
 
-static float f16_to_f32(uint16_t h)
-{
-    const uint32_t sign = (uint32_t)(h & 0x8000u) << 16, e = (h >> 10) & 31u, m = h & 0x3ffu;
-    union { uint32_t u; float f; } v;
-    if (e == 31) {
-        v.u = sign | 0x7f800000u | m << 13;
-    } else if (e) {
-        v.u = sign | (e + 112u) << 23 | m << 13;
-    } else { /* zero and subnormals: m * 2^-24, exact */
-        v.f = (float)m * 0x1p-24f;
-        v.u |= sign;
-    }
-    return v.f;
-}
-
 static uint16_t f32_to_f16(float f) /* to nearest even */
 {
     union { float f; uint32_t u; } v = {f};
@@ -51,13 +36,16 @@ HM_CLONES static void to_f32(float *restrict d, const void *s, hm_dtype t, int64
     if (t == HM_F32 || t == HM_BF16) {
         hm_load(d, s, t, at, n);
     } else if (t == HM_F16) {
-        for (int64_t i = 0; i < n; i++) d[i] = f16_to_f32(((const uint16_t *)s)[at + i]);
+        for (int64_t i = 0; i < n; i++) d[i] = hm_f16_to_f32(((const uint16_t *)s)[at + i]);
     } else if (t == HM_F8E4M3) {
         for (int64_t i = 0; i < n; i++) d[i] = f8_to_f32(((const uint8_t *)s)[at + i]);
+    } else if (hm_dtype_block(t) > 1) {
+        hm_block_to_f32(d, s, t, at, n);
     } else {
         for (int64_t i = 0; i < n; i++)
             d[i] = t == HM_I32   ? (float)((const int32_t *)s)[at + i]
                    : t == HM_I64 ? (float)((const int64_t *)s)[at + i]
+                   : t == HM_F64 ? (float)((const double *)s)[at + i]
                                  : (float)((const uint8_t *)s)[at + i];
     }
 }
@@ -72,7 +60,7 @@ HM_CLONES static void from_f32(void *d, hm_dtype t, int64_t at, bool add, const 
     hm_store_sink((hm_sink){d, t, add}, at, s, n);
 }
 
-enum { CHUNK = 1024 };
+enum { CHUNK = 1024 }; /* a multiple of every block */
 typedef struct {
     void *d;
     const void *s;
@@ -85,8 +73,8 @@ static void copy_range(void *ctx, int64_t from, int64_t to, int tid)
     (void)tid;
     const copy_job *j = ctx;
     if (j->dd == j->sd && !j->add) {
-        const size_t size = hm_dtype_size(j->dd);
-        memcpy((char *)j->d + (size_t)from * size, (const char *)j->s + (size_t)from * size, (size_t)(to - from) * size);
+        const size_t at = hm_dtype_bytes(j->dd, (uint64_t)from), n = hm_dtype_bytes(j->dd, (uint64_t)(to - from));
+        memcpy((char *)j->d + at, (const char *)j->s + at, n);
         return;
     }
     float buf[CHUNK];

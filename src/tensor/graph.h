@@ -80,6 +80,9 @@ void *hm_as(hm_graph *g, const hm_tensor *w, hm_dtype dtype);
 /* dst[c] += sum over rows of src[r][c]: rows in order. dst must add (owner's f32) or is first zeroed. */
 void hm_colsum(hm_graph *g, hm_sink dst, const void *src, hm_dtype sd, int64_t rows, int64_t cols);
 
+/* n numbers of a quantised tensor from number at on, both multiples of the block, as f32. */
+void hm_block_to_f32(float *d, const void *s, hm_dtype t, int64_t at, int64_t n);
+
 /* ---- f32 lanes of bf16/f32 storage; integer ops only, so that loops vectorise on every level ---- */
 #define HM_INLINE static inline __attribute__((always_inline))
 
@@ -95,6 +98,20 @@ HM_INLINE uint16_t hm_lane_put(float f) /* = hm_f32_to_bf16, without branches */
     v.f = f;
     const uint32_t near = (v.u + 0x7fffu + ((v.u >> 16) & 1u)) >> 16, nan = (v.u >> 16) | 0x40u;
     return (uint16_t)((v.u & 0x7fffffffu) > 0x7f800000u ? nan : near);
+}
+HM_INLINE float hm_f16_to_f32(uint16_t h)
+{
+    const uint32_t sign = (uint32_t)(h & 0x8000u) << 16, e = (h >> 10) & 31u, m = h & 0x3ffu;
+    union { uint32_t u; float f; } v;
+    if (e == 31) {
+        v.u = sign | 0x7f800000u | m << 13;
+    } else if (e) {
+        v.u = sign | (e + 112u) << 23 | m << 13;
+    } else { /* zero and subnormals: m * 2^-24, exact */
+        v.f = (float)m * 0x1p-24f;
+        v.u |= sign;
+    }
+    return v.f;
 }
 HM_INLINE void hm_load(float *restrict d, const void *s, hm_dtype t, int64_t at, int64_t n)
 {

@@ -158,14 +158,14 @@ typedef struct {
     hm_dtype t;
     hm_sink y;
     const float *cosine, *sine;
-    int64_t D, N, table_rows; /* table_rows: N, or B*N */
+    int64_t D, N, P, table_rows; /* P: pairs in a table row; table_rows: N, or B*N */
     float sign;               /* +1 forward, -1 backward: the inverse rotation */
 } rope_job;
 
 HM_CLONES static void rope_chunk(const rope_job *j, int64_t row, int64_t at, int64_t n)
 {
     float x[CHUNK], y[CHUNK];
-    const int64_t tab = (j->table_rows == j->N ? row % j->N : row) * (j->D / 2) + at / 2;
+    const int64_t tab = (j->table_rows == j->N ? row % j->N : row) * j->P + at / 2 % j->P;
     const float *c = j->cosine + tab, *s = j->sine + tab, sign = j->sign;
     hm_load(x, j->x, j->t, row * j->D + at, n);
 #pragma omp simd
@@ -181,27 +181,31 @@ static void rope_range(void *ctx, int64_t from, int64_t to, int tid)
 {
     (void)tid;
     const rope_job *j = ctx;
+    const int64_t step = HM_MIN((int64_t)CHUNK, 2 * j->P);
     for (int64_t r = from; r < to; r++)
-        for (int64_t i = 0; i < j->D; i += CHUNK) rope_chunk(j, r, i, HM_MIN((int64_t)CHUNK, j->D - i));
+        for (int64_t i = 0; i < j->D; i += step) rope_chunk(j, r, i, HM_MIN(step, j->D - i));
 }
 
 static void rope_back(hm_graph *g, hm_node *n)
 {
     hm_tensor *x = n->in[0], *dy = n->y->grad;
     rope_job j = {.x = dy->data, .t = dy->dtype, .cosine = n->p[0], .sine = n->p[1], .D = hm_last(x), .N = n->i[0],
-                  .table_rows = n->i[1], .sign = -1};
+                  .P = n->i[2], .table_rows = n->i[1], .sign = -1};
     j.y = hm_grad_steal(g, x, n->y) ? (hm_sink){dy->data, dy->dtype, false} : hm_grad(g, x);
     if (!g->opts.plan) hm_parallel(g, hm_rows(x), 1, j.D, rope_range, &j);
 }
 
 hm_tensor *hm_rope(hm_graph *g, hm_tensor *x, const hm_tensor *cosine, const hm_tensor *sine)
 {
-    assert(x->nd == 3 && x->dim[2] % 2 == 0 && hm_last(cosine) == x->dim[2] / 2 && hm_numel(cosine) == hm_numel(sine));
+    const int64_t half = x->dim[2] / 2, P = hm_last(cosine);
+    assert(x->nd == 3 && x->dim[2] % 2 == 0 && hm_numel(cosine) == hm_numel(sine));
+    assert(P == half || (P <= CHUNK / 2 && half % P == 0));
     const double t0 = hm_prof_now();
     const int64_t N = x->dim[1], table_rows = hm_rows(cosine);
     assert(cosine->dtype == HM_F32 && sine->dtype == HM_F32 && (table_rows == N || table_rows == x->dim[0] * N));
     hm_tensor *y = hm_like(g, x, x->dtype);
-    rope_job j = {x->data, x->dtype, {y->data, y->dtype, false}, cosine->data, sine->data, x->dim[2], N, table_rows, 1};
+    rope_job j = {x->data, x->dtype, {y->data, y->dtype, false}, cosine->data, sine->data, x->dim[2], N, P,
+                  table_rows, 1};
     if (!g->opts.plan) hm_parallel(g, hm_rows(x), 1, j.D, rope_range, &j);
     hm_node *n = hm_record(g, HM_OP_ROPE, rope_back, y, HM_IN(x));
     if (n) {
@@ -209,6 +213,7 @@ hm_tensor *hm_rope(hm_graph *g, hm_tensor *x, const hm_tensor *cosine, const hm_
         n->p[1] = sine->data;
         n->i[0] = N;
         n->i[1] = table_rows;
+        n->i[2] = P;
     }
     g->prof[HM_OP_ROPE].fwd += hm_prof_now() - t0;
     return y;

@@ -195,7 +195,7 @@ static hm_tensor *norm(hm_graph *g, hm_tensor *x, const norm_opts *o)
     const double t0 = hm_prof_now();
     const int64_t D = hm_last(x), tokens = hm_rows(x);
     assert(D <= MAX_D);
-    hm_tensor *y = hm_like(g, x, x->dtype);
+    hm_tensor *y = hm_like(g, x, g->opts.act);
     const bool tape = g->opts.tape && (hm_wants(x) || hm_wants(o->w) || hm_wants(o->b) || hm_wants(o->mod));
     const uint64_t mark = hm_scratch(g);
     norm_job j = {.x = x->data, .tx = x->dtype, .ty = y->dtype, .y = y->data, .D = D, .layer = o->layer,

@@ -146,7 +146,7 @@ static void gather_range(void *ctx, int64_t from, int64_t to, int tid)
     for (int64_t i = from; i < to; i++) {
         assert(j->rows[i] >= 0 && j->rows[i] < j->R);
         hm_convert((char *)j->to.data + (size_t)(i * j->D) * hm_dtype_size(j->to.dtype), j->to.dtype,
-                   (const char *)j->s + (size_t)(j->rows[i] * j->D) * hm_dtype_size(j->sd), j->sd, (size_t)j->D);
+                   (const char *)j->s + hm_dtype_bytes(j->sd, (uint64_t)(j->rows[i] * j->D)), j->sd, (size_t)j->D);
     }
 }
 

@@ -17,9 +17,17 @@
 
 #include "base/base.h"
 
-typedef enum { HM_F32, HM_BF16, HM_F16, HM_F8E4M3, HM_I32, HM_I64, HM_U8, HM_N_DTYPES } hm_dtype;
-size_t hm_dtype_size(hm_dtype t);
-const char *hm_dtype_name(hm_dtype t); /* "F32", "BF16", ... as in safetensors */
+/* HM_Q*: GGUF's quantised blocks of 32 (_0, _1) or 256 (_K) numbers along the last dimension; parameters only, read only. */
+typedef enum {
+    HM_F32, HM_BF16, HM_F16, HM_F8E4M3,
+    HM_Q4_0, HM_Q4_1, HM_Q5_0, HM_Q5_1, HM_Q8_0, HM_Q2_K, HM_Q3_K, HM_Q4_K, HM_Q5_K, HM_Q6_K,
+    HM_I32, HM_I64, HM_U8, HM_F64, HM_N_DTYPES
+} hm_dtype;
+size_t hm_dtype_size(hm_dtype t);      /* bytes of a number; 0 for blocks */
+const char *hm_dtype_name(hm_dtype t); /* "F32", "BF16", ... as in safetensors; "Q8_0", ... as in GGUF */
+int64_t hm_dtype_block(hm_dtype t);    /* numbers in a block: 1, 32 or 256 */
+uint64_t hm_dtype_bytes(hm_dtype t, uint64_t n); /* of n numbers, a multiple of the block; n <= 2^56 */
+static inline bool hm_is_weight(hm_dtype t) { return t < HM_I32; }
 
 enum { HM_MAX_DIM = 6 };
 
@@ -83,10 +91,11 @@ hm_tensor *hm_linear_gelu(hm_graph *g, hm_tensor *x, hm_tensor *w, hm_tensor *b)
  * NULL, differentiable (T5). kv_len NULL. */
 hm_tensor *hm_attention(hm_graph *g, hm_tensor *q, hm_tensor *k, hm_tensor *v, int n_heads, float scale,
                         const hm_tensor *key_mask, hm_tensor *bias);
-/* Rotates pairs (2p, 2p+1) of x [B,N,D]: (a,b) -> (a cos - b sin, b cos + a sin). cos, sin [B or 1,N,D/2] f32, constants. */
+/* Rotates pairs (2p, 2p+1) of x [B,N,D]: (a,b) -> (a cos - b sin, b cos + a sin). cos, sin [B or 1,N,D/2] f32,
+ * constants; with fewer columns P <= 256, a divisor of D/2, they are used again for every 2 P channels (a head each). */
 hm_tensor *hm_rope(hm_graph *g, hm_tensor *x, const hm_tensor *cosine, const hm_tensor *sine);
 
-/* ---- elementwise and norms, over the last dimension ---- */
+/* ---- elementwise (in the dtype of the first operand) and norms (in activation dtype), over the last dimension ---- */
 hm_tensor *hm_add_t(hm_graph *g, hm_tensor *a, hm_tensor *b);
 hm_tensor *hm_sub_t(hm_graph *g, hm_tensor *a, hm_tensor *b);
 hm_tensor *hm_mul_t(hm_graph *g, hm_tensor *a, hm_tensor *b);

@@ -86,14 +86,21 @@ void hm_t5_deinit(hm_t5 *m)
     *m = (hm_t5){0};
 }
 
-static himmel_status bind(void *user, const char *name, int nd, const int64_t *dim, hm_tensor **slot,
+typedef struct {
+    const hm_st *st;
+    const char *prefix;
+} binder;
+
+static himmel_status bind(void *user, const char *hf, int nd, const int64_t *dim, hm_tensor **slot,
                           himmel_error *err)
 {
-    const hm_st *st = user;
+    const hm_st *st = ((const binder *)user)->st;
     const hm_tensor *t;
+    char name[256];
+    hm_t5_rename(name, st, ((const binder *)user)->prefix, hf);
     const himmel_status rc = hm_st_need(st, name, nd, dim, &t, err);
     if (rc) return rc;
-    if (t->dtype > HM_F8E4M3)
+    if (!hm_is_weight(t->dtype))
         return hm_fail(err, HIMMEL_EMODEL, "%s: tensor \"%.100s\" is %s, not a weight", hm_st_path(st), name,
                        hm_dtype_name(t->dtype));
     *slot = (hm_tensor *)(uintptr_t)t; /* weights are read only: needs_grad stays false */
@@ -104,7 +111,7 @@ himmel_status hm_t5_load(hm_t5 *m, const hm_t5_config *cfg, const hm_st *st, con
                          himmel_error *err)
 {
     himmel_status rc = hm_t5_init(m, cfg, err);
-    if (!rc) rc = hm_t5_params(m, prefix, bind, (void *)(uintptr_t)st, err);
+    if (!rc) rc = hm_t5_params(m, prefix, bind, &(binder){st, prefix}, err);
     if (rc) hm_t5_deinit(m);
     return rc;
 }
@@ -138,6 +145,7 @@ static hm_tensor *position_bias(hm_graph *g, const hm_t5_config *cfg, hm_tensor 
                     at[(k * N + q) * N + q + d] = row + (int32_t)k;
         }
     }
+    if (hm_dtype_block(table->dtype) > 1) table = hm_cast(g, table, HM_F32); /* picked apart below */
     hm_tensor *flat = hm_reshape(g, table, HM_DIMS(hm_numel(table), 1));
     hm_tensor *bias = hm_gather_rows(g, flat, index->data, K * N * N);
     return hm_cast(g, hm_reshape(g, bias, HM_DIMS(K, N, N)), HM_F32);

@@ -30,7 +30,11 @@ typedef himmel_status hm_param_fn(void *user, const char *name, int nd, const in
 himmel_status hm_t5_params(hm_t5 *m, const char *prefix, hm_param_fn *fn, void *user, himmel_error *err);
 himmel_status hm_t5_init(hm_t5 *m, const hm_t5_config *cfg, himmel_error *err); /* allocates layers, slots NULL */
 void hm_t5_deinit(hm_t5 *m);
-/* Binds every slot to st's tensors (shape-checked); st must outlive m. */
+/* Sizes from the shapes of st's tensors. The dots of a head's q and k are not divided by anything, so no more is needed. */
+himmel_status hm_t5_detect(hm_t5_config *cfg, const hm_st *st, const char *prefix, himmel_error *err);
+/* The name that st has for a tensor: st may use Hugging Face's names, Wan's or llama.cpp's. */
+void hm_t5_rename(char out[256], const hm_st *st, const char *prefix, const char *hf);
+/* Binds every slot to st's tensors (shape-checked), whichever names they have; st must outlive m. */
 himmel_status hm_t5_load(hm_t5 *m, const hm_t5_config *cfg, const hm_st *st, const char *prefix, himmel_error *err);
 
 /* Bucket of a relative position (key - query). */

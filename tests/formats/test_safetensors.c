@@ -46,12 +46,12 @@ static void test_good(void)
     himmel_error err = {0};
     hm_st *st;
     const char *h = "{\"__metadata__\":{\"config\":\"{}\"}," T("b", "F32", "[2,3]", 4, 28) "," T(
-        "a", "F32", "[]", 0, 4) "," T("z", "U8", "[0,7]", 28, 28) "," T("d", "F64", "[1]", 28,
+        "a", "F32", "[]", 0, 4) "," T("z", "U8", "[0,7]", 28, 28) "," T("d", "U64", "[1]", 28,
                                                                         36) "," T("s", "BF16", "[1]", 36,
                                                                                   38) "}  ";
     CHECK(!open_built(&st, h, 38, 0, &err), "%s", err.message);
     if (!st) return;
-    CHECK(hm_st_count(st) == 4, "F64 is not handed out: %zu", hm_st_count(st));
+    CHECK(hm_st_count(st) == 4, "U64 is not handed out: %zu", hm_st_count(st));
     const char *name;
     const hm_tensor *t = hm_st_at(st, 0, &name);
     CHECK(!strcmp(name, "a") && t->nd == 0 && hm_numel(t) == 1, "file order, rank 0: %s", name);
@@ -68,7 +68,7 @@ static void test_good(void)
           err.message);
     CHECK(hm_st_need(st, "q", HM_DIMS(2, 4), &t, &err) == HIMMEL_EMODEL && strstr(err.message, "missing"),
           "%s", err.message);
-    CHECK(hm_st_need(st, "d", HM_DIMS(1), &t, &err) == HIMMEL_EMODEL && strstr(err.message, "F64"), "%s",
+    CHECK(hm_st_need(st, "d", HM_DIMS(1), &t, &err) == HIMMEL_EMODEL && strstr(err.message, "U64"), "%s",
           err.message);
     hm_st_close(st);
     CHECK(!open_built(&st, "{}", 0, 0, &err), "no tensors at all is legal: %s", err.message);

@@ -37,12 +37,17 @@ double parity_compare_at(parity *p, const char *name, int64_t at, const float *g
         const double e = fabs((double)got[i] - ((const float *)t->data)[at + i]);
         d = e >= 0 ? fmax(d, e) : INFINITY; /* NaN */
     }
-    const double share = tol > 0 ? d / tol : INFINITY;
+    parity_note(p, name, d, tol);
+    return d;
+}
+
+void parity_note(parity *p, const char *name, double distance, double tol)
+{
+    const double share = tol > 0 && distance >= 0 ? distance / tol : INFINITY;
     if (!p->n++ || share > p->worst) {
         p->worst = share;
         snprintf(p->at, sizeof p->at, "%s", name);
     }
-    return d;
 }
 
 typedef struct {
@@ -54,16 +59,15 @@ static void run(const char *path, const char *name, counts *c)
     static const struct {
         const char *kind;
         parity_fn *fn;
-        bool ltx; /* Wan has fixtures of the same kind, under "kind" */
-    } kinds[] = {{"dit", parity_dit, true},
-                 {"rope", parity_rope, true},
-                 {"sched", parity_sched, true},
-                 {"vae", parity_vae, true},
-                 {"upsampler", parity_upsampler, true},
-                 {"util", parity_util, true},
-                 {"pipe", parity_pipe, true},
-                 {"checkpoint", parity_checkpoint, true},
-                 {"t5", parity_t5, false}};
+    } kinds[] = {{"dit", parity_dit},
+                 {"rope", parity_rope},
+                 {"sched", parity_sched},
+                 {"vae", parity_vae},
+                 {"upsampler", parity_upsampler},
+                 {"util", parity_util},
+                 {"pipe", parity_pipe},
+                 {"checkpoint", parity_checkpoint},
+                 {"t5", parity_t5}};
     himmel_error err = {0};
     hm_st *st;
     parity p = {0};
@@ -74,14 +78,15 @@ static void run(const char *path, const char *name, counts *c)
     }
     const char *kind = hm_st_meta(st, "himmel.kind"), *tol = hm_st_meta(st, "himmel.tol"),
                *cases = hm_st_meta(st, "himmel.cases");
-    const bool ltx = kind != NULL;
+    const bool ltx = kind != NULL; /* Wan's fixtures have "kind" */
     if (!ltx) kind = hm_st_meta(st, "kind");
     p.st = st;
     if (tol) hm_json_parse(&p.tol, tol, strlen(tol), path, &err);
     if (cases) hm_json_parse(&p.cases, cases, strlen(cases), path, &err);
     parity_fn *fn = NULL;
-    for (size_t i = 0; kind && i < HM_COUNT(kinds); i++)
-        if (!strcmp(kind, kinds[i].kind) && (ltx || !kinds[i].ltx)) fn = kinds[i].fn;
+    for (size_t i = 0; ltx && i < HM_COUNT(kinds); i++)
+        if (!strcmp(kind, kinds[i].kind)) fn = kinds[i].fn;
+    if (!ltx && kind) fn = parity_wan(kind);
     if (!fn) {
         printf("%s: skipped: %s not built yet\n", name, kind ? kind : "its kind is");
         c->skipped++;

@@ -15,6 +15,7 @@ typedef struct {
 
 typedef himmel_status parity_fn(parity *p, himmel_error *err);
 parity_fn parity_dit, parity_rope, parity_sched, parity_t5, parity_vae, parity_upsampler, parity_util, parity_pipe, parity_checkpoint;
+parity_fn *parity_wan(const char *kind); /* wan.c; NULL: unknown */
 
 /* himmel.tol of a tensor: the one for equal angles, or for angles formed in our own way (ideal); 0 if the
  * file has none. */
@@ -24,6 +25,8 @@ double parity_tol(const parity *p, const char *name, bool ideal);
 double parity_compare(parity *p, const char *name, const float *got, int64_t n, double tol);
 /* The same with the n values from `at` on. */
 double parity_compare_at(parity *p, const char *name, int64_t at, const float *got, int64_t n, double tol);
+/* A distance that the caller measured. */
+void parity_note(parity *p, const char *name, double distance, double tol);
 /* max |x| of a stored f32 tensor. */
 double parity_scale(const parity *p, const char *name);
 

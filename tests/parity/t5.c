@@ -38,37 +38,6 @@ static hm_t5_config config(const json_t *o, bool wan)
                           .eps = 1e-6f};
 }
 
-/* Binds a slot under Wan's names for the same tensors. */
-static himmel_status bind_wan(void *user, const char *name, int nd, const int64_t *dim, hm_tensor **slot,
-                              himmel_error *err)
-{
-    static const struct {
-        const char *hf, *wan;
-    } names[] = {{"layer.0.layer_norm", "norm1"},
-                 {"layer.0.SelfAttention.q", "attn.q"},
-                 {"layer.0.SelfAttention.k", "attn.k"},
-                 {"layer.0.SelfAttention.v", "attn.v"},
-                 {"layer.0.SelfAttention.o", "attn.o"},
-                 {"layer.0.SelfAttention.relative_attention_bias", "pos_embedding.embedding"},
-                 {"layer.1.layer_norm", "norm2"},
-                 {"layer.1.DenseReluDense.wi_0", "ffn.gate.0"},
-                 {"layer.1.DenseReluDense.wi_1", "ffn.fc1"},
-                 {"layer.1.DenseReluDense.wo", "ffn.fc2"}};
-    char hf[200], wan[256] = "";
-    int layer = -1;
-    const hm_tensor *t;
-    if (!strcmp(name, "shared.weight")) strcpy(wan, "token_embedding.weight");
-    if (!strcmp(name, "encoder.final_layer_norm.weight")) strcpy(wan, "norm.weight");
-    if (sscanf(name, "encoder.block.%d.%199s", &layer, hf) == 2)
-        for (size_t i = 0; i < HM_COUNT(names); i++)
-            if (!strncmp(hf, names[i].hf, strlen(names[i].hf)) &&
-                !strcmp(hf + strlen(names[i].hf), ".weight"))
-                snprintf(wan, sizeof wan, "blocks.%d.%s.weight", layer, names[i].wan);
-    const himmel_status rc = hm_st_need(user, wan, nd, dim, &t, err);
-    *slot = (hm_tensor *)(uintptr_t)t;
-    return rc;
-}
-
 static int32_t *to_i32(const hm_tensor *t)
 {
     int32_t *v = malloc((size_t)hm_numel(t) * sizeof *v);
@@ -131,12 +100,13 @@ himmel_status parity_t5(parity *p, himmel_error *err)
     himmel_status rc = text ? hm_json_parse(&json, text, strlen(text), "config", err)
                             : hm_fail(err, HIMMEL_EFORMAT, "no configuration");
     const hm_t5_config cfg = config(wan ? json_object_get(json, "init") : json, wan);
-    if (!rc) rc = hm_t5_init(&m, &cfg, err);
-    if (!rc && wan) rc = hm_t5_params(&m, "", bind_wan, (void *)(uintptr_t)p->st, err);
-    if (!rc && !wan) {
-        hm_t5_deinit(&m);
-        rc = hm_t5_load(&m, &cfg, p->st, "", err);
-    }
+    hm_t5_config found = {0};
+    if (!rc) rc = hm_t5_detect(&found, p->st, "", err);
+    const bool same = !rc && found.vocab == cfg.vocab && found.d_model == cfg.d_model && found.n_layers == cfg.n_layers &&
+                      found.n_heads == cfg.n_heads && found.d_kv == cfg.d_kv && found.d_ff == cfg.d_ff &&
+                      found.n_buckets == cfg.n_buckets && found.bias_every_layer == cfg.bias_every_layer;
+    if (!rc && !same) rc = hm_fail(err, HIMMEL_EMODEL, "other sizes were detected");
+    if (!rc) rc = hm_t5_load(&m, &cfg, p->st, "", err);
     if (!rc) rc = buckets(p, &cfg, wan, err);
     if (!rc) rc = hm_graph_new(&g, &(hm_graph_opts){.act = HM_F32}, err);
     for (int i = 0; i < 3 && !rc; i++) rc = run_case(p, g, &m, cases[wan][i], wan, err);

@@ -117,7 +117,7 @@ static himmel_status bind(void *user, const char *name, int nd, const int64_t *d
     const hm_tensor *t;
     const himmel_status rc = hm_st_need(st, name, nd, dim, &t, err);
     if (rc) return rc;
-    if (t->dtype > HM_F8E4M3)
+    if (!hm_is_weight(t->dtype))
         return hm_fail(err, HIMMEL_EMODEL, "%s: tensor \"%.100s\" is %s, not a weight", hm_st_path(st), name,
                        hm_dtype_name(t->dtype));
     *slot = (hm_tensor *)(uintptr_t)t; /* weights are read only: needs_grad stays false */
