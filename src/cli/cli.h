@@ -81,6 +81,7 @@ int cmd_verify(int argc, char **argv, const cli_env *env);
 int cmd_identity(int argc, char **argv, const cli_env *env);
 int cmd_serve(int argc, char **argv, const cli_env *env);
 int cmd_keys(int argc, char **argv);
+int cmd_webhooks(int argc, char **argv);
 int cmd_help(int argc, char **argv);
 
 #endif

@@ -86,7 +86,9 @@ static const char serve_help[] =
     "\n"
     "himmel keys new NAME [--data DIR] [--scopes create,read,admin] [--days N] [--max-films N] [--max-seconds N]\n"
     "                     [--max-concurrent N]    prints a key, once; limits count for 24 hours\n"
-    "himmel keys list [--data DIR], himmel keys revoke NAME [--data DIR]\n"
+    "himmel keys invite NAME --uses N [--days N] [--key-days N] [options of new]    a code that N people turn into keys\n"
+    "himmel keys list | log NAME | revoke NAME [--data DIR]\n"
+    "himmel webhooks new URL [--key NAME] | list | remove NUMBER [--data DIR]    told when a film has its end\n"
     "\n"
     "As long as there is no key, everybody on this machine is the owner. docs/serving.md has the API.\n";
 
@@ -102,7 +104,7 @@ static const char models_help[] =
 int cmd_help(int argc, char **argv)
 {
     static const struct { const char *name, *text; } topics[] = {{"image", image_help}, {"world", world_help},
-        {"train", train_help}, {"eval", eval_help}, {"models", models_help}, {"serve", serve_help}, {"keys", serve_help}, {"film", main_help}};
+        {"train", train_help}, {"eval", eval_help}, {"models", models_help}, {"serve", serve_help}, {"keys", serve_help}, {"webhooks", serve_help}, {"film", main_help}};
     if (argc < 1) {
         fputs(main_help, stdout);
         return EXIT_DONE;

@@ -70,6 +70,7 @@ int main(int argc, char **argv)
     if (!strcmp(what, "identity")) return cmd_identity(argc - 2, argv + 2, &env);
     if (!strcmp(what, "serve")) return cmd_serve(argc - 2, argv + 2, &env);
     if (!strcmp(what, "keys")) return cmd_keys(argc - 2, argv + 2);
+    if (!strcmp(what, "webhooks")) return cmd_webhooks(argc - 2, argv + 2);
     if (!strcmp(what, "film")) return cmd_make(HIMMEL_FILM, argc - 2, argv + 2, &env);
     if (!strcmp(what, "image")) return cmd_make(HIMMEL_IMAGE, argc - 2, argv + 2, &env);
     if (is_edit(what)) return cmd_edit(what, argc - 2, argv + 2, &env);

@@ -1,4 +1,4 @@
-/* serve.c - himmel serve, himmel keys.   SPDX-License-Identifier: MIT */
+/* serve.c - himmel serve, keys, webhooks.   SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,7 +62,7 @@ int cmd_serve(int argc, char **argv, const cli_env *env)
         {"--model", &o.model, NULL, 0, 0}, {"--threads", NULL, &o.threads, 1, 1024}, {"--tls-cert", &o.tls_cert, NULL, 0, 0},
         {"--tls-key", &o.tls_key, NULL, 0, 0}, {"--cors", &o.cors, NULL, 0, 0}, {"--alias", &alias, NULL, 0, 0},
         {"--max-queue", NULL, &o.max_queue, 1, 1000000}, {"--max-upload", NULL, &o.max_upload_mib, 1, 65536},
-        {"--min-free", NULL, &o.min_free_mib, 0, 1 << 30}};
+        {"--max-memory", NULL, &o.max_memory_mib, 1, 1 << 30}, {"--min-free", NULL, &o.min_free_mib, 0, 1 << 30}};
     for (int i = 0; i < argc; i++) {
         if (!strcmp(argv[i], "--behind-proxy")) {
             o.behind_proxy = true;
@@ -81,31 +81,32 @@ int cmd_serve(int argc, char **argv, const cli_env *env)
     return rc == HIMMEL_EINVAL ? EXIT_USAGE : EXIT_FAILED;
 }
 
-static int keys_new(int argc, char **argv, const char *data)
+static int keys_new(int argc, char **argv, const char *data, bool invite)
 {
     hm_key_options k = {.create = true, .read = true};
     himmel_error err;
     char key[64];
-    int days = 0;
+    int days = 0, uses = 1, key_days = 0;
     const char *scopes = NULL, *folder = data;
     const option options[] = {{"--data", &folder, NULL, 0, 0}, {"--scopes", &scopes, NULL, 0, 0}, {"--days", NULL, &days, 1, 36500},
         {"--max-films", NULL, &k.max_films, 1, 1000000}, {"--max-seconds", NULL, &k.max_seconds, 1, 10000000},
-        {"--max-concurrent", NULL, &k.max_concurrent, 1, 100000}};
-    if (argc < 1 || argv[0][0] == '-') return usage("himmel: keys new wants a name%s", "");
+        {"--max-concurrent", NULL, &k.max_concurrent, 1, 100000}, {"--uses", NULL, &uses, 1, 1000000}, {"--key-days", NULL, &key_days, 1, 36500}};
+    const size_t n = sizeof options / sizeof *options - (invite ? 0 : 2); /* the last two are invitations' */
+    if (argc < 1 || argv[0][0] == '-') return usage("himmel: keys %s wants a name", invite ? "invite" : "new");
     k.name = argv[0];
     for (int i = 1; i < argc; i++)
-        if (!take_option(options, sizeof options / sizeof *options, argc, argv, &i)) return EXIT_USAGE;
+        if (!take_option(options, n, argc, argv, &i)) return EXIT_USAGE;
     if (scopes) {
         k.create = strstr(scopes, "create"), k.read = strstr(scopes, "read"), k.admin = strstr(scopes, "admin");
         if (!k.create && !k.read && !k.admin) return usage("himmel: --scopes %.60s: a list of create, read, admin", scopes);
     }
     k.days = days;
-    if (hm_key_new(folder, &k, key, &err)) {
+    if (invite ? hm_key_invite(folder, &k, uses, key_days, key, &err) : hm_key_new(folder, &k, key, &err)) {
         failed(&err);
         return EXIT_FAILED;
     }
     printf("%s\n", key);
-    fprintf(stderr, "This is the only time that the key of %s is shown.\n", k.name);
+    fprintf(stderr, "This is the only time that the %s %s is shown.\n", invite ? "code of" : "key of", k.name);
     return EXIT_DONE;
 }
 
@@ -114,15 +115,38 @@ int cmd_keys(int argc, char **argv)
     const char *what = argc > 0 ? argv[0] : "", *data = hm_serve_options_default().data, *name = NULL;
     const option options[] = {{"--data", &data, NULL, 0, 0}};
     himmel_error err;
-    if (!strcmp(what, "new")) return keys_new(argc - 1, argv + 1, data);
-    const bool list = !strcmp(what, "list");
-    if (!list && strcmp(what, "revoke")) return usage("himmel: keys %.30s: new, list or revoke", what);
+    if (!strcmp(what, "new") || !strcmp(what, "invite")) return keys_new(argc - 1, argv + 1, data, !strcmp(what, "invite"));
+    const bool list = !strcmp(what, "list"), log = !strcmp(what, "log");
+    if (!list && !log && strcmp(what, "revoke")) return usage("himmel: keys %.30s: new, invite, list, log or revoke", what);
     for (int i = 1; i < argc; i++) {
         if (argv[i][0] != '-' && !list && !name) name = argv[i];
         else if (!take_option(options, 1, argc, argv, &i)) return EXIT_USAGE;
     }
     if (!list && !name) return usage("himmel: keys %s wants a name", what);
-    if (!(list ? hm_key_list(data, stdout, &err) : hm_key_revoke(data, name, &err))) return EXIT_DONE;
+    if (!(list ? hm_key_list(data, stdout, &err) : log ? hm_key_log(data, name, stdout, &err) : hm_key_revoke(data, name, &err))) return EXIT_DONE;
     failed(&err);
     return EXIT_FAILED;
+}
+
+int cmd_webhooks(int argc, char **argv)
+{
+    const char *what = argc > 0 ? argv[0] : "", *data = hm_serve_options_default().data, *key = NULL, *name = NULL;
+    const option options[] = {{"--data", &data, NULL, 0, 0}, {"--key", &key, NULL, 0, 0}};
+    himmel_error err;
+    char secret[64];
+    int id = 0;
+    const bool list = !strcmp(what, "list"), add = !strcmp(what, "new");
+    if (!list && !add && strcmp(what, "remove")) return usage("himmel: webhooks %.30s: new, list or remove", what);
+    for (int i = 1; i < argc; i++) {
+        if (argv[i][0] != '-' && !list && !name) name = argv[i];
+        else if (!take_option(options, add ? 2 : 1, argc, argv, &i)) return EXIT_USAGE;
+    }
+    if (!list && !name) return usage("himmel: webhooks %s", add ? "new wants an address" : "remove wants a number of the list");
+    if (!list && !add && !whole(name, 1, 1L << 30, &id)) return usage("himmel: webhooks remove %.30s: not a number", name);
+    if (list ? hm_hook_list(data, stdout, &err) : add ? hm_hook_new(data, name, key, secret, &err) : hm_hook_remove(data, id, &err)) {
+        failed(&err);
+        return EXIT_FAILED;
+    }
+    if (add) printf("%s\n", secret);
+    return EXIT_DONE;
 }

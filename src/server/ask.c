@@ -1,6 +1,7 @@
 /* ask.c - from the fields of a request to a job.   SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -176,8 +177,7 @@ char *hm_base64_file(const char *path)
     return out;
 }
 
-/* In place of malloc'ed text; returns the bytes, NULL: not base64 or out of memory. */
-static uint8_t *unbase64(const char *text, size_t *len)
+uint8_t *hm_unbase64(const char *text, size_t *len)
 {
     uint8_t *out = malloc(strlen(text) / 4 * 3 + 4);
     uint32_t v = 0;
@@ -235,7 +235,7 @@ static bool data_url(hm_ask *a, const char *name, const char *url, const char *p
         return !hm_answer_error(a->c, 400, name, "unsupported_url", "%s: this server fetches nothing; send a file or a data: URL", name);
     if (!comma || comma - url < 7 || strncasecmp(comma - 7, ";base64", 7))
         return !hm_answer_error(a->c, 400, name, "invalid_value", "%s: the data: URL is not base64", name);
-    uint8_t *data = unbase64(comma + 1, &len);
+    uint8_t *data = hm_unbase64(comma + 1, &len);
     if (!data) return !hm_answer_error(a->c, 400, name, "invalid_value", "%s: the data: URL has letters that are not base64", name);
     const bool ok = store_input(a, name, data, len, path);
     free(data);
@@ -350,11 +350,10 @@ static bool share_inputs(const hm_ask *a, hm_job *j)
     return true;
 }
 
-bool hm_ask_submit(hm_ask *a, int n, hm_job **jobs, bool *again)
+static bool enter(hm_ask *a, int n, hm_job **jobs, bool *again)
 {
     hm_call *c = a->c;
     himmel_error err;
-    *jobs = NULL, *again = false;
     if (!old_job(a, hm_header(c, "Idempotency-Key"), jobs, again)) return false;
     if (*again) return true;
     if (!hm_quota_check(c, n, atof(a->job.seconds))) return false;
@@ -376,4 +375,14 @@ bool hm_ask_submit(hm_ask *a, int n, hm_job **jobs, bool *again)
         if (*list[i].id && a->n_inputs) hm_remove_all(c->srv->o.data, "inputs", list[i].id);
     hm_jobs_free(list, list ? (size_t)n : 0);
     return !submit_status(c, &err);
+}
+
+bool hm_ask_submit(hm_ask *a, int n, hm_job **jobs, bool *again)
+{
+    hm_call *c = a->c;
+    *jobs = NULL, *again = false;
+    pthread_mutex_lock(&c->srv->door); /* what is counted here is still so when the job is in the journal */
+    const bool ok = enter(a, n, jobs, again);
+    pthread_mutex_unlock(&c->srv->door);
+    return ok;
 }

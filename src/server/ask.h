@@ -38,6 +38,8 @@ bool hm_ask_input(hm_ask *a, const char *name, bool needed, hm_input *out);
 bool hm_ask_submit(hm_ask *a, int n, hm_job **jobs, bool *again);
 
 void hm_base64(const void *data, size_t len, char *out); /* out: 4 * ((len + 2) / 3) + 1 bytes */
+/* The bytes of base64 text, NULL: it is not that, or out of memory. free() */
+uint8_t *hm_unbase64(const char *text, size_t *len);
 /* A file as base64, NULL: it cannot be read. free() */
 char *hm_base64_file(const char *path);
 

@@ -11,12 +11,13 @@
 #include <strings.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "server/http.h"
 
-enum { SPOOL_FROM = 64 << 10, MAX_JSON = 32 << 20, TIMEOUT = 30, BODY_SECONDS = 600, MEMORY = 16 << 10, THREADS = 2,
+enum { SPOOL_FROM = 64 << 10, MAX_JSON = 32 << 20, TIMEOUT = 30, HEAD_SECONDS = 60, BODY_SECONDS = 600, MEMORY = 16 << 10, THREADS = 2,
        MAX_STREAM = 64 << 20 };
 
 typedef struct io {
@@ -43,13 +44,24 @@ typedef struct io {
     hm_call call;
 } io;
 
+/* One connection: the head of a request must be there within HEAD_SECONDS of its beginning or of the last answer. */
+typedef struct guard {
+    double since;
+    bool busy; /* a request is being answered */
+    int fd;
+    struct guard *next, *prev;
+} guard;
+
 struct hm_http {
     struct MHD_Daemon *daemon;
     pthread_mutex_t lock; /* of the list of calls that wait, and of their flags */
     io *waiting;
+    guard *guards;
     bool stopping;
     char *cert, *key;
 };
+
+static void drop_slow(hm_http *h);
 
 static io *io_of(const hm_call *c)
 {
@@ -241,6 +253,26 @@ bool hm_answer_file(hm_call *c, const char *path, const char *type, const char *
     return answer(c, partial ? 206 : 200, r, type);
 }
 
+static ssize_t zip_bytes(void *cls, uint64_t pos, char *buf, size_t max)
+{
+    (void)pos;
+    const size_t n = hm_zip_read(cls, buf, max);
+    return n ? (ssize_t)n : hm_zip_failed(cls) ? MHD_CONTENT_READER_END_WITH_ERROR : MHD_CONTENT_READER_END_OF_STREAM;
+}
+
+static void zip_free(void *cls)
+{
+    hm_zip_free(cls);
+}
+
+bool hm_answer_zip(hm_call *c, hm_zip *z, const char *name)
+{
+    struct MHD_Response *r = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 64 << 10, zip_bytes, z, zip_free);
+    if (!r) hm_zip_free(z);
+    hm_answer_header(c, "Content-Disposition", "attachment; filename=\"%s\"", name);
+    return answer(c, 200, r, "application/zip");
+}
+
 /* ---- answers that wait ---- */
 
 static void list_add(hm_http *h, io *x)
@@ -298,6 +330,7 @@ void hm_http_changed(hm_server *srv, const char *id)
 {
     hm_http *h = srv->http;
     if (!h) return;
+    if (!id) drop_slow(h);
     pthread_mutex_lock(&h->lock);
     for (io *x = h->waiting; x; x = x->next) {
         bool hit = !id;
@@ -443,6 +476,7 @@ static void describe_peer(io *x)
     snprintf(x->address, sizeof x->address, "?");
     if (!i) return;
     const struct sockaddr *a = i->client_addr;
+    const char *forwarded = x->call.srv->o.behind_proxy ? hm_header(&x->call, "X-Forwarded-For") : NULL;
     if (a->sa_family == AF_INET) {
         const struct in_addr *v4 = &((const struct sockaddr_in *)a)->sin_addr;
         inet_ntop(AF_INET, v4, x->address, sizeof x->address);
@@ -451,6 +485,11 @@ static void describe_peer(io *x)
         const struct in6_addr *v6 = &((const struct sockaddr_in6 *)a)->sin6_addr;
         inet_ntop(AF_INET6, v6, x->address, sizeof x->address);
         x->local = IN6_IS_ADDR_LOOPBACK(v6);
+    }
+    if (forwarded) { /* the last one is the proxy's own word */
+        const char *last = strrchr(forwarded, ',');
+        last = last ? last + 1 : forwarded;
+        snprintf(x->address, sizeof x->address, "%.60s", last + strspn(last, " "));
     }
 }
 
@@ -508,7 +547,7 @@ static bool match(const char *pattern, const char *path, char id[HM_ID])
 
 static const hm_route *find(hm_call *c, bool *other_method)
 {
-    const hm_route *const tables[] = {hm_video_routes, hm_image_routes, hm_extra_routes, hm_studio_routes};
+    const hm_route *const tables[] = {hm_video_routes, hm_image_routes, hm_extra_routes, hm_people_routes, hm_studio_routes};
     const bool head = !strcmp(c->method, "HEAD");
     *other_method = false;
     for (size_t t = 0; t < HM_COUNT(tables); t++)
@@ -538,7 +577,8 @@ static bool admit(io *x, const hm_route **route)
     if (!*route && other_method) return !hm_answer_error(c, 405, NULL, "method_not_allowed", "%s %.120s is not possible", c->method, c->path);
     if (!*route) return !hm_answer_error(c, 404, NULL, "unknown_url", "there is nothing at %s %.120s", c->method, c->path);
     const bool known = hm_key_check(c->srv->store, token(c), x->local && !c->srv->o.behind_proxy, &c->who);
-    if ((*route)->scope == HM_SCOPE_NONE) return true;
+    x->most = SPOOL_FROM;
+    if ((*route)->scope == HM_SCOPE_NONE) return true; /* strangers may not fill the disk */
     if (!known) {
         hm_answer_header(c, "WWW-Authenticate", "Bearer");
         return !hm_answer_error(c, 401, NULL, "invalid_api_key", token(c) ? "this API key is not valid (or no longer)"
@@ -551,6 +591,47 @@ static bool admit(io *x, const hm_route **route)
     if (length && strtoull(length, NULL, 10) > x->most)
         return !hm_answer_error(c, 413, NULL, "body_too_large", "the body has %.20s bytes, at most %llu are taken", length, (unsigned long long)x->most);
     return true;
+}
+
+/* ---- connections that never end their sentence ---- */
+
+static void set_busy(io *x, bool busy)
+{
+    const union MHD_ConnectionInfo *i = MHD_get_connection_info(x->conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    guard *g = i ? i->socket_context : NULL;
+    hm_http *h = x->call.srv->http;
+    if (!g) return;
+    pthread_mutex_lock(&h->lock);
+    g->busy = busy;
+    g->since = hm_now();
+    pthread_mutex_unlock(&h->lock);
+}
+
+static void on_connection(void *cls, struct MHD_Connection *conn, void **context, enum MHD_ConnectionNotificationCode what)
+{
+    hm_http *h = ((hm_server *)cls)->http;
+    guard *g = *context;
+    pthread_mutex_lock(&h->lock);
+    if (what == MHD_CONNECTION_NOTIFY_STARTED && (g = calloc(1, sizeof *g))) {
+        *g = (guard){.since = hm_now(), .fd = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd, .next = h->guards};
+        if (h->guards) h->guards->prev = g;
+        h->guards = *context = g;
+    } else if (what == MHD_CONNECTION_NOTIFY_CLOSED && g) {
+        if (g->prev) g->prev->next = g->next;
+        else h->guards = g->next;
+        if (g->next) g->next->prev = g->prev;
+        free(g);
+    }
+    pthread_mutex_unlock(&h->lock);
+}
+
+static void drop_slow(hm_http *h)
+{
+    const double now = hm_now();
+    pthread_mutex_lock(&h->lock);
+    for (guard *g = h->guards; g; g = g->next)
+        if (!g->busy && now - g->since > HEAD_SECONDS) shutdown(g->fd, SHUT_RDWR); /* libmicrohttpd sees it closed */
+    pthread_mutex_unlock(&h->lock);
 }
 
 /* ---- libmicrohttpd's callbacks ---- */
@@ -581,6 +662,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
     const hm_route *route = NULL;
     if (!x) {
         if (!(x = *state = io_new(cls, conn, url, method))) return MHD_NO;
+        set_busy(x, true);
         admit(x, &route);
         return MHD_YES;
     }
@@ -608,6 +690,7 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **state, e
     hm_server *srv = cls;
     io *x = *state;
     if (!x) return;
+    set_busy(x, false);
     pthread_mutex_lock(&srv->http->lock);
     list_remove(srv->http, x);
     pthread_mutex_unlock(&srv->http->lock);
@@ -672,7 +755,7 @@ himmel_status hm_http_start(hm_server *srv, himmel_error *err)
                            (o->tls_cert ? MHD_USE_TLS : 0);
     errno = 0;
     h->daemon = MHD_start_daemon(flags, (uint16_t)o->port, NULL, NULL, on_request, srv, MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&a,
-                                 MHD_OPTION_NOTIFY_COMPLETED, on_completed, srv, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS,
+                                 MHD_OPTION_NOTIFY_CONNECTION, on_connection, srv, MHD_OPTION_NOTIFY_COMPLETED, on_completed, srv, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS,
                                  MHD_OPTION_CONNECTION_LIMIT, most, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT,
                                  MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u,
                                  MHD_OPTION_ARRAY, o->tls_cert ? tls : none, MHD_OPTION_END);

@@ -5,14 +5,17 @@
 #define HM_HTTP_H
 
 #include <jansson.h>
+#include <pthread.h>
 
 #include "server/files.h"
 #include "server/form.h"
 #include "server/queue.h"
 #include "server/server.h"
 #include "server/store.h"
+#include "server/zip.h"
 
 typedef struct hm_http hm_http; /* sockets and threads */
+typedef struct hm_hooks hm_hooks; /* webhooks on their way */
 typedef struct hm_log hm_log;   /* the calls of keys, on their way into the journal */
 
 typedef struct {
@@ -21,6 +24,8 @@ typedef struct {
     hm_queue *queue;
     hm_http *http;
     hm_log *log;
+    hm_hooks *hooks;
+    pthread_mutex_t door; /* of jobs into the journal: limits are counted and jobs added under it */
     int port;      /* that we listen on */
     double start;  /* hm_now() */
 } hm_server;
@@ -65,6 +70,7 @@ bool hm_answer_error(hm_call *c, int status, const char *param, const char *code
 bool hm_answer_status(hm_call *c, const himmel_error *err);                /* EINVAL 400 ... */
 bool hm_answer_bytes(hm_call *c, int status, const char *type, const void *data, size_t len); /* static bytes */
 bool hm_answer_file(hm_call *c, const char *path, const char *type, const char *name); /* Range; name: of the download, or NULL */
+bool hm_answer_zip(hm_call *c, hm_zip *z, const char *name); /* takes z */
 void hm_answer_header(hm_call *c, const char *name, const char *fmt, ...) HM_PRINTF(3, 4); /* before the answer */
 
 /* ---- answers that wait ---- */
@@ -83,7 +89,7 @@ typedef struct {
     hm_scope scope;
     bool (*handle)(hm_call *c);
 } hm_route;
-extern const hm_route hm_video_routes[], hm_image_routes[], hm_extra_routes[], hm_studio_routes[]; /* end: method NULL */
+extern const hm_route hm_video_routes[], hm_image_routes[], hm_extra_routes[], hm_people_routes[], hm_studio_routes[]; /* end: method NULL */
 
 himmel_status hm_http_prepare(hm_server *srv, himmel_error *err); /* from here on hm_http_changed() may be called */
 himmel_status hm_http_start(hm_server *srv, himmel_error *err);
@@ -101,6 +107,12 @@ bool hm_quota_check(hm_call *c, int n, double seconds);
 himmel_status hm_log_new(hm_log **out, hm_server *srv, himmel_error *err);
 void hm_log_add(hm_log *l, const hm_call *c, int status, const char *address);
 void hm_log_free(hm_log *l); /* what is left goes into the journal */
+/* An invitation's code becomes a key. *done false: it does not hold (any more). */
+himmel_status hm_invitation_redeem(hm_store *s, const char *code, char key[64], bool *done, himmel_error *err);
+
+/* ---- hooks.c ---- */
+himmel_status hm_hooks_new(hm_hooks **out, hm_server *srv, himmel_error *err);
+void hm_hooks_free(hm_hooks *h);
 
 /* Is this name ours, "himmel-1" or one that means it? */
 bool hm_model_known(const hm_server *srv, const char *name);

@@ -20,38 +20,75 @@ static void hash_of(const char *key, uint8_t out[32])
     hm_sha256_end(&s, out);
 }
 
-static void new_key(char out[64])
+static void new_key(char out[64], const char *prefix)
 {
     static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     uint8_t b[43];
     while (getrandom(b, sizeof b, 0) != sizeof b) {}
-    strcpy(out, "hm-");
-    for (size_t i = 0; i < sizeof b; i++) out[3 + i] = letters[b[i] & 63];
-    out[3 + sizeof b] = 0;
+    const size_t n = strlen(prefix);
+    memcpy(out, prefix, n);
+    for (size_t i = 0; i < sizeof b; i++) out[n + i] = letters[b[i] & 63];
+    out[n + sizeof b] = 0;
 }
 
 /* ---- the program's himmel keys ---- */
 
-himmel_status hm_key_new(const char *data, const hm_key_options *o, char out[64], himmel_error *err)
+static himmel_status read_options(const hm_key_options *o, hm_key *k, himmel_error *err)
 {
-    hm_store *s;
-    hm_key k = {.created = (int64_t)time(NULL), .create = o->create, .read = o->read, .admin = o->admin,
+    *k = (hm_key){.created = (int64_t)time(NULL), .create = o->create, .read = o->read, .admin = o->admin,
                 .max_films = o->max_films, .max_seconds = o->max_seconds, .max_concurrent = o->max_concurrent};
     const size_t n = strlen(o->name);
     if (n < 1 || n > 64 || !hm_is_utf8(o->name, n)) return hm_fail(err, HIMMEL_EINVAL, "the name of a key has %zu bytes, 1 to 64 are possible", n);
     if (!(o->days >= 0 && o->days <= 36500)) return hm_fail(err, HIMMEL_EINVAL, "--days %g: 0 to 36500", o->days);
-    if (o->days > 0) k.expires = k.created + (int64_t)(o->days * DAY);
+    if (o->days > 0) k->expires = k->created + (int64_t)(o->days * DAY);
+    snprintf(k->name, sizeof k->name, "%s", o->name);
+    return HIMMEL_OK;
+}
+
+himmel_status hm_key_new(const char *data, const hm_key_options *o, char out[64], himmel_error *err)
+{
+    hm_store *s;
+    hm_key k;
     uint8_t hash[32];
-    new_key(out);
+    himmel_status rc = read_options(o, &k, err);
+    if (rc) return rc;
+    new_key(out, "hm-");
     hash_of(out, hash);
-    snprintf(k.name, sizeof k.name, "%s", o->name);
     snprintf(k.prefix, sizeof k.prefix, "%.8s", out);
-    himmel_status rc = hm_files_init(data, err);
+    rc = hm_files_init(data, err);
     if (!rc) rc = hm_store_open(&s, data, err);
     if (rc) return rc;
     rc = hm_store_add_key(s, &k, hash, err);
     hm_store_close(s);
     return rc;
+}
+
+himmel_status hm_key_invite(const char *data, const hm_key_options *o, int uses, double key_days, char out[64], himmel_error *err)
+{
+    hm_store *s;
+    hm_key k;
+    uint8_t hash[32];
+    himmel_status rc = read_options(o, &k, err);
+    if (rc) return rc;
+    new_key(out, "inv-");
+    hash_of(out, hash);
+    rc = hm_files_init(data, err);
+    if (!rc) rc = hm_store_open(&s, data, err);
+    if (rc) return rc;
+    rc = hm_store_add_invitation(s, &k, uses, (int64_t)(key_days * DAY), hash, err);
+    hm_store_close(s);
+    return rc;
+}
+
+himmel_status hm_invitation_redeem(hm_store *s, const char *code, char key[64], bool *done, himmel_error *err)
+{
+    uint8_t invitation[32], hash[32];
+    char prefix[12];
+    hash_of(code, invitation);
+    new_key(key, "hm-");
+    hash_of(key, hash);
+    snprintf(prefix, sizeof prefix, "%.8s", key);
+    return hm_store_redeem(s, invitation, (int64_t)time(NULL), prefix, hash, done, err);
 }
 
 static void day_of(int64_t t, char out[16])
@@ -75,6 +112,13 @@ static void print_key(hm_store *s, const hm_key *k, FILE *f)
             (long long)u.seconds, (long long)addresses, addresses > 5 ? " (shared?)" : "", k->revoked ? "  REVOKED" : "");
 }
 
+static void print_invitation(const hm_invitation *v, FILE *f)
+{
+    char until[16] = "ever";
+    if (v->expires) day_of(v->expires, until);
+    fprintf(f, "%s  invitation  %d left, %d redeemed  until %s%s\n", v->name, v->uses, v->redeemed, until, v->revoked ? "  REVOKED" : "");
+}
+
 himmel_status hm_key_list(const char *data, FILE *f, himmel_error *err)
 {
     hm_store *s;
@@ -85,6 +129,36 @@ himmel_status hm_key_list(const char *data, FILE *f, himmel_error *err)
     rc = hm_store_keys(s, &keys, &n, err);
     for (size_t i = 0; i < n && !rc; i++) print_key(s, &keys[i], f);
     if (!rc) free(keys);
+    hm_invitation v = {0};
+    for (bool found = true; !rc && found;) {
+        rc = hm_store_next_invitation(s, v.id, &v, &found, err);
+        if (!rc && found) print_invitation(&v, f);
+    }
+    hm_store_close(s);
+    return rc;
+}
+
+himmel_status hm_key_log(const char *data, const char *name, FILE *f, himmel_error *err)
+{
+    enum { MOST = 10000 };
+    hm_store *s;
+    int64_t id;
+    size_t n = 0;
+    himmel_status rc = hm_store_open(&s, data, err);
+    if (rc) return rc;
+    hm_call_record *calls = malloc(MOST * sizeof *calls);
+    if (!calls) rc = hm_fail(err, HIMMEL_ENOMEM, "out of memory");
+    if (!rc) rc = hm_store_key_id(s, name, &id, err);
+    if (!rc) rc = hm_store_calls(s, id, MOST, calls, &n, err);
+    for (size_t i = 0; i < n && !rc; i++) {
+        char when[32];
+        struct tm tm;
+        const time_t at = (time_t)calls[i].at;
+        gmtime_r(&at, &tm);
+        strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &tm);
+        fprintf(f, "%s  %s  %d  %s %s\n", when, calls[i].address, calls[i].status, calls[i].method, calls[i].path);
+    }
+    free(calls);
     hm_store_close(s);
     return rc;
 }
@@ -96,7 +170,7 @@ himmel_status hm_key_revoke(const char *data, const char *name, himmel_error *er
     himmel_status rc = hm_store_open(&s, data, err);
     if (rc) return rc;
     rc = hm_store_revoke_key(s, name, &changed, err); /* the server sees it within a second and stops the key's jobs */
-    if (!rc && !changed) rc = hm_fail(err, HIMMEL_EINVAL, "%s: there is no key %.64s that could be revoked", data, name);
+    if (!rc && !changed) rc = hm_fail(err, HIMMEL_EINVAL, "%s: there is no key or invitation %.64s that could be revoked", data, name);
     hm_store_close(s);
     return rc;
 }

@@ -92,6 +92,28 @@ static himmel_status publish(hm_queue *q, const hm_job *j, const hm_render *r, c
     return rc ? rc : hm_publish(made, to, err);
 }
 
+/* What the job needs at most. An edit is as a new film of its size and length, and the small film of what is known. */
+static himmel_status plan(hm_queue *q, himmel_ctx *ctx, const hm_job *j, const hm_render *r, himmel_error *err)
+{
+    himmel_request like = r->req;
+    himmel_plan_info p;
+    int w = 0, h = 0;
+    if (r->edits) {
+        if (sscanf(j->size, "%dx%d", &w, &h) == 2) like.width = w, like.height = h;
+        if (!like.prompt || !*like.prompt) like.prompt = "a film";
+        if (like.fps_num <= 0) like.fps_num = 24, like.fps_den = 1;
+        like.seconds = HM_MAX(1, HM_MIN(atof(j->seconds), HIMMEL_MAX_SECONDS));
+        like.width = HM_MAX(like.width, HIMMEL_MIN_SIDE), like.height = HM_MAX(like.height, HIMMEL_MIN_SIDE);
+    }
+    const himmel_status rc = himmel_plan(ctx, &like, &p, err);
+    if (rc) return rc;
+    if (r->edits) p.peak_bytes += (uint64_t)p.base_width * (uint64_t)p.base_height * 4 * (uint64_t)(24 * like.seconds + 36);
+    const uint64_t mib = p.peak_bytes >> 20;
+    if (q->o.max_memory_mib && mib > (uint64_t)q->o.max_memory_mib)
+        return hm_fail(err, HIMMEL_ENOMEM, "this would need %llu MiB of memory, this server gives a job %d MiB", (unsigned long long)mib, q->o.max_memory_mib);
+    return HIMMEL_OK;
+}
+
 static himmel_status render(hm_queue *q, const hm_job *j, himmel_error *err)
 {
     json_error_t je;
@@ -105,7 +127,8 @@ static himmel_status render(hm_queue *q, const hm_job *j, himmel_error *err)
         r.req.output = made;
         r.req.keep = saved;
         r.req.on_progress = on_progress, r.req.on_preview = on_preview, r.req.user = q;
-        rc = hm_render_run(&r, q->ctx, NULL, err);
+        rc = plan(q, q->ctx, j, &r, err);
+        if (!rc) rc = hm_render_run(&r, q->ctx, NULL, err);
         if (!rc) rc = publish(q, j, &r, made, err);
     }
     hm_render_deinit(&r);
@@ -279,12 +302,11 @@ void hm_queue_free(hm_queue *q)
 
 /* ---- from other threads ---- */
 
-/* Would it fit into this machine? Only what can be planned without reading inputs, once the model is there. */
+/* Would it fit into this machine? Asked at the door; while the model loads, the job is planned when its turn comes. */
 static himmel_status check(hm_queue *q, const hm_job *j, himmel_error *err)
 {
     json_error_t je;
     hm_render r = {0};
-    himmel_plan_info plan;
     json_t *json = json_loads(j->request, 0, &je);
     himmel_status rc = json ? hm_render_init(&r, json, q->o.data, err) : hm_fail(err, HIMMEL_EINVAL, "the job's request: %s", je.text);
     if (!rc) rc = hm_render_check(&r, err);
@@ -294,7 +316,7 @@ static himmel_status check(hm_queue *q, const hm_job *j, himmel_error *err)
     char output[16];
     snprintf(output, sizeof output, "x%s", r.ending);
     r.req.output = output;
-    if (!rc && ctx && !r.edits) rc = himmel_plan(ctx, &r.req, &plan, err);
+    if (!rc && ctx) rc = plan(q, ctx, j, &r, err);
     hm_render_deinit(&r);
     json_decref(json);
     return rc;

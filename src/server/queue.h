@@ -16,6 +16,7 @@ typedef struct {
     const char *model, *identity;  /* as himmel_open */
     int threads;
     int max_waiting;
+    int max_memory_mib;            /* 0: what the machine has */
     hm_store *store;
     FILE *log;
     void (*changed)(void *user, const char *id); /* a job moved on; called on the worker's thread or a caller's, no lock held */

@@ -54,8 +54,23 @@ static void on_changed(void *user, const char *id)
     hm_http_changed(user, id);
 }
 
+enum { LOG_DAYS = 90, SHARED_FROM = 5 };
+
+/* Keys that many addresses use are told to the owner once; old lines of the log go. */
+static void look_after_keys(hm_server *srv, hm_key *keys, size_t n)
+{
+    const int64_t now = (int64_t)time(NULL);
+    for (size_t i = 0; i < n; i++) {
+        int64_t addresses = 0;
+        if (keys[i].revoked || hm_store_addresses(srv->store, keys[i].id, now - 3600, &addresses, NULL) || addresses <= SHARED_FROM) continue;
+        fprintf(srv->o.log, "himmel: the key %s is used from %lld addresses in an hour: shared? (himmel keys log, himmel keys revoke)\n", keys[i].name,
+                (long long)addresses);
+    }
+    hm_store_forget_calls(srv->store, now - LOG_DAYS * 86400, NULL);
+}
+
 /* Keys that were revoked (also by himmel keys, beside us) or have expired: their jobs stop. */
-static void stop_revoked(hm_server *srv)
+static void stop_revoked(hm_server *srv, bool hourly)
 {
     hm_key *keys;
     size_t n;
@@ -66,6 +81,7 @@ static void stop_revoked(hm_server *srv)
         if (over && !hm_store_usage(srv->store, keys[i].id, 0, &u, NULL) && u.active)
             hm_queue_cancel_account(srv->queue, keys[i].id, "the key was revoked or has expired", NULL);
     }
+    if (hourly) look_after_keys(srv, keys, n);
     free(keys);
 }
 
@@ -86,10 +102,11 @@ static himmel_status start(hm_server *srv, int *lock, himmel_error *err)
     if (!rc) rc = hm_store_open(&srv->store, o->data, err);
     if (!rc) rc = check_door(o, srv->store, err);
     if (!rc) rc = hm_log_new(&srv->log, srv, err);
-    const hm_queue_options q = {.data = o->data, .model = o->model, .identity = o->identity, .threads = o->threads, .max_waiting = o->max_queue,
+    const hm_queue_options q = {.data = o->data, .model = o->model, .identity = o->identity, .threads = o->threads, .max_waiting = o->max_queue, .max_memory_mib = o->max_memory_mib,
                                 .store = srv->store, .log = o->log, .changed = on_changed, .user = srv};
     if (!rc) rc = hm_http_prepare(srv, err); /* before the worker, which tells it about its jobs */
     if (!rc) rc = hm_queue_new(&srv->queue, &q, err);
+    if (!rc) rc = hm_hooks_new(&srv->hooks, srv, err);
     return rc ? rc : hm_http_start(srv, err);
 }
 
@@ -97,19 +114,22 @@ himmel_status hm_serve(const hm_serve_options *o, bool (*stop)(void), himmel_err
 {
     hm_server srv = {.o = *o, .start = hm_now()};
     int lock = -1;
+    pthread_mutex_init(&srv.door, NULL);
     const himmel_status rc = start(&srv, &lock, err);
     if (!rc) say_hello(&srv);
     for (int i = 1; !rc && !stop(); i++) {
         nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
         if (i % 5) continue;
-        stop_revoked(&srv);
+        stop_revoked(&srv, i % (5 * 3600) == 5 * 600); /* after ten minutes, then every hour */
         hm_http_changed(&srv, NULL);
     }
     hm_http_stop(&srv); /* nobody asks any more; then the worker puts its job back */
     hm_queue_free(srv.queue);
     hm_http_free(&srv);
+    hm_hooks_free(srv.hooks);
     hm_log_free(srv.log);
     hm_store_close(srv.store);
+    pthread_mutex_destroy(&srv.door);
     if (lock >= 0) close(lock);
     return rc;
 }

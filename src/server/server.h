@@ -21,6 +21,7 @@ typedef struct {
     int n_aliases;
     int max_queue;            /* jobs waiting; more are refused with 429 */
     int max_upload_mib;       /* body of a form */
+    int max_memory_mib;       /* a job that is planned to need more is refused, 0: what the machine has */
     int min_free_mib;         /* of the disk under data; below, no new work is taken */
     FILE *log;                /* where to say what address it is and what goes wrong */
 } hm_serve_options;
@@ -46,7 +47,20 @@ typedef struct {
 himmel_status hm_key_new(const char *data, const hm_key_options *o, char out[64], himmel_error *err);
 /* One line for each key, to f: name, scopes, until when, what it made. */
 himmel_status hm_key_list(const char *data, FILE *f, himmel_error *err);
-/* The key stops working at once, in a running server too; its waiting and running jobs are cancelled. */
+/* A code that `uses` people may turn into keys until it ends (o->days); their keys then live key_days (0: for ever) and have
+ * o's scopes and quotas. EINVAL: the name is taken. */
+himmel_status hm_key_invite(const char *data, const hm_key_options *o, int uses, double key_days, char out[64], himmel_error *err);
+/* What a key did, newest first: time, address, status, method, path. */
+himmel_status hm_key_log(const char *data, const char *name, FILE *f, himmel_error *err);
+/* The key (or the invitation and every key of it) stops working at once, in a running server too; waiting and running jobs
+ * are cancelled. */
 himmel_status hm_key_revoke(const char *data, const char *name, himmel_error *err);
+
+/* ---- webhooks: who is told of the end of films ---- */
+
+/* secret: "whsec_..." to check signatures with, shown once. key: only its films, NULL: all. */
+himmel_status hm_hook_new(const char *data, const char *url, const char *key, char secret[64], himmel_error *err);
+himmel_status hm_hook_list(const char *data, FILE *f, himmel_error *err);
+himmel_status hm_hook_remove(const char *data, int id, himmel_error *err);
 
 #endif

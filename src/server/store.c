@@ -6,7 +6,7 @@
 
 #include "server/store_internal.h"
 
-enum { VERSION = 1 };
+enum { VERSION = 2 };
 
 static const char schema[] =
     "CREATE TABLE jobs(seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, batch TEXT NOT NULL,"
@@ -26,6 +26,23 @@ static const char schema[] =
     " status INTEGER NOT NULL, address TEXT NOT NULL);"
     "CREATE INDEX calls_account ON calls(account, at);"
     "PRAGMA user_version = 1;";
+
+static const char schema2[] =
+    "CREATE TABLE hooks(id INTEGER PRIMARY KEY AUTOINCREMENT, url TEXT NOT NULL, secret TEXT NOT NULL, account INTEGER NOT NULL,"
+    " created INTEGER NOT NULL);"
+    "CREATE TABLE deliveries(id TEXT PRIMARY KEY, hook INTEGER NOT NULL, job TEXT NOT NULL, type TEXT NOT NULL,"
+    " created INTEGER NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, due INTEGER NOT NULL DEFAULT 0);"
+    "CREATE INDEX deliveries_due ON deliveries(due);"
+    "CREATE TRIGGER film_ends AFTER UPDATE OF status ON jobs WHEN NEW.kind = 'video' AND OLD.status < 2 AND NEW.status >= 2 BEGIN"
+    " INSERT INTO deliveries(id, hook, job, type, created) SELECT 'evt_' || lower(hex(randomblob(16))), id, NEW.id,"
+    " CASE NEW.status WHEN 2 THEN 'video.completed' ELSE 'video.failed' END, NEW.completed FROM hooks"
+    " WHERE account < 0 OR account = NEW.account; END;"
+    "CREATE TABLE invitations(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, hash BLOB NOT NULL UNIQUE,"
+    " scopes INTEGER NOT NULL, created INTEGER NOT NULL, expires INTEGER NOT NULL, uses INTEGER NOT NULL,"
+    " redeemed INTEGER NOT NULL DEFAULT 0, revoked INTEGER NOT NULL DEFAULT 0, key_seconds INTEGER NOT NULL,"
+    " max_films INTEGER NOT NULL, max_seconds INTEGER NOT NULL, max_concurrent INTEGER NOT NULL);"
+    "ALTER TABLE keys ADD COLUMN invitation INTEGER NOT NULL DEFAULT 0;"
+    "PRAGMA user_version = 2;";
 
 himmel_status hm_store_fail(hm_store *s, himmel_error *err)
 {
@@ -75,20 +92,23 @@ himmel_status hm_store_run(hm_store *s, sqlite3_stmt *st, bool *changed, himmel_
 
 static himmel_status set_up(hm_store *s, himmel_error *err)
 {
-    himmel_status rc = exec(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;", err);
+    himmel_status rc = exec(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;", err);
     sqlite3_busy_timeout(s->db, 10000); /* himmel keys writes beside a running server */
     sqlite3_stmt *st = NULL;
     if (!rc && sqlite3_prepare_v2(s->db, "PRAGMA user_version", -1, &st, NULL) != SQLITE_OK) rc = hm_store_fail(s, err);
     const int version = !rc && sqlite3_step(st) == SQLITE_ROW ? sqlite3_column_int(st, 0) : 0;
     sqlite3_finalize(st);
-    if (!rc && version != 0 && version != VERSION)
+    if (!rc && (version < 0 || version > VERSION))
         rc = hm_fail(err, HIMMEL_EIO, "%s: journal of version %d, this himmel reads version %d", s->path, version, VERSION);
     if (rc || version == VERSION) return rc;
     rc = begin(s, err);
-    return rc ? rc : end(s, exec(s, schema, err), err);
+    if (rc) return rc;
+    if (version < 1) rc = exec(s, schema, err);
+    if (!rc) rc = exec(s, schema2, err);
+    return end(s, rc, err);
 }
 
-himmel_status hm_store_open(hm_store **out, const char *dir, himmel_error *err)
+static himmel_status open_one(hm_store **out, const char *dir, himmel_error *err)
 {
     *out = NULL;
     hm_store *s = calloc(1, sizeof *s);
@@ -108,9 +128,18 @@ himmel_status hm_store_open(hm_store **out, const char *dir, himmel_error *err)
     return HIMMEL_OK;
 }
 
+himmel_status hm_store_open(hm_store **out, const char *dir, himmel_error *err)
+{
+    himmel_status rc = open_one(out, dir, err);
+    if (!rc) rc = open_one(&(*out)->reader, dir, err);
+    if (rc) hm_store_close(*out), *out = NULL;
+    return rc;
+}
+
 void hm_store_close(hm_store *s)
 {
     if (!s) return;
+    hm_store_close(s->reader);
     for (size_t i = 0; i < s->n_kept; i++) sqlite3_finalize(s->kept[i].stmt);
     sqlite3_close(s->db);
     pthread_mutex_destroy(&s->lock);
@@ -224,6 +253,7 @@ himmel_status hm_store_add(hm_store *s, const hm_job *jobs, size_t n, himmel_err
 
 himmel_status hm_store_get(hm_store *s, const char *id, int64_t account, hm_job *out, bool *found, himmel_error *err)
 {
+    s = s->reader;
     static const char sql[] = "SELECT " JOB_COLUMNS " FROM jobs WHERE id = ?1 AND (?2 < 0 OR account = ?2)";
     pthread_mutex_lock(&s->lock);
     sqlite3_stmt *st = hm_store_sql(s, sql);
@@ -235,6 +265,7 @@ himmel_status hm_store_get(hm_store *s, const char *id, int64_t account, hm_job 
 
 himmel_status hm_store_by_idem(hm_store *s, int64_t account, const char *idem, hm_job *out, bool *found, himmel_error *err)
 {
+    s = s->reader;
     static const char sql[] = "SELECT " JOB_COLUMNS " FROM jobs WHERE account = ?1 AND idem = ?2";
     pthread_mutex_lock(&s->lock);
     sqlite3_stmt *st = hm_store_sql(s, sql);
@@ -259,6 +290,7 @@ static himmel_status page_start(hm_store *s, const hm_job_query *q, int64_t *seq
 
 himmel_status hm_store_list(hm_store *s, const hm_job_query *q, hm_job **out, size_t *n, bool *more, himmel_error *err)
 {
+    s = s->reader;
     static const char up[] = "SELECT " JOB_COLUMNS " FROM jobs WHERE kind = ?1 AND (?2 < 0 OR account = ?2) AND seq > ?3"
                              " AND (?5 = '' OR instr(lower(prompt), lower(?5))) ORDER BY seq LIMIT ?4";
     static const char down[] = "SELECT " JOB_COLUMNS " FROM jobs WHERE kind = ?1 AND (?2 < 0 OR account = ?2) AND seq < ?3"
@@ -387,6 +419,7 @@ himmel_status hm_store_recover(hm_store *s, int most_attempts, himmel_error *err
 
 himmel_status hm_store_counts(hm_store *s, int64_t by_status[4], himmel_error *err)
 {
+    s = s->reader;
     static const char sql[] = "SELECT count(*) FROM jobs WHERE status = ?1";
     himmel_status rc = HIMMEL_OK;
     pthread_mutex_lock(&s->lock);
@@ -401,6 +434,7 @@ himmel_status hm_store_counts(hm_store *s, int64_t by_status[4], himmel_error *e
 
 himmel_status hm_store_ahead(hm_store *s, const hm_job *j, int64_t *n, himmel_error *err)
 {
+    s = s->reader;
     static const char sql[] = "SELECT count(*) FROM jobs WHERE status = 0 AND (priority > ?1 OR (priority = ?1 AND seq < ?2))";
     pthread_mutex_lock(&s->lock);
     sqlite3_stmt *st = hm_store_sql(s, sql);

@@ -80,19 +80,54 @@ typedef struct {
     int64_t account, created;
 } hm_character;
 himmel_status hm_store_add_character(hm_store *s, const hm_character *c, himmel_error *err);
+himmel_status hm_store_next_character(hm_store *s, int64_t account, const char *after, hm_character *out, bool *found, himmel_error *err);
+himmel_status hm_store_delete_character(hm_store *s, const char *id, himmel_error *err);
 himmel_status hm_store_get_character(hm_store *s, const char *id, int64_t account, hm_character *out, bool *found, himmel_error *err);
 
 /* ---- keys ---- */
 typedef struct {
     int64_t id, created, expires; /* expires 0: never */
-    char name[65], prefix[12];
+    char name[80], prefix[12];
     bool create, read, admin, revoked;
     int max_films, max_seconds, max_concurrent;
 } hm_key;
 himmel_status hm_store_add_key(hm_store *s, const hm_key *k, const uint8_t hash[32], himmel_error *err);
 himmel_status hm_store_find_key(hm_store *s, const uint8_t hash[32], hm_key *out, bool *found, himmel_error *err);
 himmel_status hm_store_keys(hm_store *s, hm_key **out, size_t *n, himmel_error *err); /* free(*out) */
+/* A key, or an invitation and all keys that came of it. */
 himmel_status hm_store_revoke_key(hm_store *s, const char *name, bool *changed, himmel_error *err);
+himmel_status hm_store_key_id(hm_store *s, const char *name, int64_t *id, himmel_error *err); /* EINVAL: no such key */
+
+/* ---- invitations: a code that a number of people may turn into keys (store_hooks.c) ---- */
+typedef struct {
+    int64_t id, expires;
+    char name[80];
+    int uses, redeemed; /* still possible, done */
+    bool revoked;
+} hm_invitation;
+/* k: name, scopes, quotas, created, expires of the invitation; its keys live key_seconds (0: for ever). EINVAL: name taken. */
+himmel_status hm_store_add_invitation(hm_store *s, const hm_key *k, int uses, int64_t key_seconds, const uint8_t hash[32],
+                                      himmel_error *err);
+/* *done false: no such invitation, or used up, over, revoked. */
+himmel_status hm_store_redeem(hm_store *s, const uint8_t invitation[32], int64_t now, const char *prefix, const uint8_t hash[32],
+                              bool *done, himmel_error *err);
+himmel_status hm_store_next_invitation(hm_store *s, int64_t after, hm_invitation *out, bool *found, himmel_error *err);
+
+/* ---- webhooks and what is still to be delivered (store_hooks.c) ---- */
+typedef struct {
+    int64_t id, account, created, waiting; /* account -1: films of all */
+    char url[1024], secret[64];
+} hm_hook;
+himmel_status hm_store_add_hook(hm_store *s, const hm_hook *h, himmel_error *err);
+himmel_status hm_store_next_hook(hm_store *s, int64_t after, hm_hook *out, bool *found, himmel_error *err);
+himmel_status hm_store_remove_hook(hm_store *s, int64_t id, bool *changed, himmel_error *err);
+typedef struct {
+    char id[HM_ID], job[HM_ID], type[32], url[1024], secret[64];
+    int64_t created;
+    int attempts;
+} hm_delivery;
+himmel_status hm_store_due(hm_store *s, int64_t now, hm_delivery *out, bool *found, himmel_error *err);
+himmel_status hm_store_delivered(hm_store *s, const char *id, int64_t due, himmel_error *err); /* due 0: done, else tried again then */
 
 /* ---- what keys did ---- */
 typedef struct {
@@ -101,6 +136,9 @@ typedef struct {
     char method[8], path[120], address[64];
 } hm_call_record;
 himmel_status hm_store_log(hm_store *s, const hm_call_record *calls, size_t n, himmel_error *err);
+/* The last calls of a key, newest first, at most limit into out. */
+himmel_status hm_store_calls(hm_store *s, int64_t account, int limit, hm_call_record *out, size_t *n, himmel_error *err);
+himmel_status hm_store_forget_calls(hm_store *s, int64_t before, himmel_error *err);
 /* Different addresses that used a key since a time. */
 himmel_status hm_store_addresses(hm_store *s, int64_t account, int64_t since, int64_t *n, himmel_error *err);
 

@@ -14,14 +14,16 @@ struct hm_store {
     struct {
         const char *sql; /* found by address: every statement is one static string */
         sqlite3_stmt *stmt;
-    } kept[40];
+    } kept[64];
     size_t n_kept;
+    hm_store *reader;    /* a second connection: reading never waits for a write to reach the disk. NULL in itself */
 };
 
 himmel_status hm_store_fail(hm_store *s, himmel_error *err);
 sqlite3_stmt *hm_store_sql(hm_store *s, const char *sql);
 himmel_status hm_store_run(hm_store *s, sqlite3_stmt *st, bool *changed, himmel_error *err);
 himmel_status hm_store_number(hm_store *s, sqlite3_stmt *st, int64_t *out, himmel_error *err);
+int64_t hm_store_scopes(const hm_key *k);
 void hm_store_text(sqlite3_stmt *st, int column, char *out, size_t cap);
 
 #endif

@@ -6,6 +6,7 @@
 
 himmel_status hm_store_usage(hm_store *s, int64_t account, int64_t since, hm_usage *out, himmel_error *err)
 {
+    s = s->reader;
     static const char active[] = "SELECT count(*) FROM jobs WHERE account = ?1 AND status < 2 AND ?2 = ?2";
     static const char films[] = "SELECT count(*) FROM jobs WHERE account = ?1 AND created >= ?2";
     static const char seconds[] = "SELECT coalesce(sum(CAST(seconds AS INTEGER)), 0) FROM jobs WHERE account = ?1 AND created >= ?2"
@@ -43,6 +44,7 @@ himmel_status hm_store_add_character(hm_store *s, const hm_character *c, himmel_
 
 himmel_status hm_store_get_character(hm_store *s, const char *id, int64_t account, hm_character *out, bool *found, himmel_error *err)
 {
+    s = s->reader;
     static const char sql[] = "SELECT id, name, account, created FROM characters WHERE id = ?1 AND (?2 < 0 OR account = ?2)";
     pthread_mutex_lock(&s->lock);
     sqlite3_stmt *st = hm_store_sql(s, sql);
@@ -60,9 +62,40 @@ himmel_status hm_store_get_character(hm_store *s, const char *id, int64_t accoun
     return rc;
 }
 
+himmel_status hm_store_next_character(hm_store *s, int64_t account, const char *after, hm_character *out, bool *found, himmel_error *err)
+{
+    static const char sql[] = "SELECT id FROM characters WHERE id > ?1 AND (?2 < 0 OR account = ?2) ORDER BY id LIMIT 1";
+    char id[HM_ID] = "";
+    pthread_mutex_lock(&s->reader->lock);
+    sqlite3_stmt *st = hm_store_sql(s->reader, sql);
+    if (st) sqlite3_bind_text(st, 1, after, -1, SQLITE_STATIC), sqlite3_bind_int64(st, 2, account);
+    const int r = st ? sqlite3_step(st) : SQLITE_ERROR;
+    if ((*found = r == SQLITE_ROW)) hm_store_text(st, 0, id, sizeof id);
+    himmel_status rc = *found || r == SQLITE_DONE ? HIMMEL_OK : hm_store_fail(s->reader, err);
+    if (st) sqlite3_reset(st), sqlite3_clear_bindings(st);
+    pthread_mutex_unlock(&s->reader->lock);
+    return *found ? hm_store_get_character(s, id, account, out, found, err) : rc;
+}
+
+himmel_status hm_store_delete_character(hm_store *s, const char *id, himmel_error *err)
+{
+    static const char sql[] = "DELETE FROM characters WHERE id = ?1";
+    pthread_mutex_lock(&s->lock);
+    sqlite3_stmt *st = hm_store_sql(s, sql);
+    if (st) sqlite3_bind_text(st, 1, id, -1, SQLITE_STATIC);
+    const himmel_status rc = hm_store_run(s, st, NULL, err);
+    pthread_mutex_unlock(&s->lock);
+    return rc;
+}
+
 /* ---- keys ---- */
 
 enum { CREATE = 1, READ = 2, ADMIN = 4 };
+
+int64_t hm_store_scopes(const hm_key *k)
+{
+    return k->create * CREATE | k->read * READ | k->admin * ADMIN;
+}
 
 himmel_status hm_store_add_key(hm_store *s, const hm_key *k, const uint8_t hash[32], himmel_error *err)
 {
@@ -72,7 +105,7 @@ himmel_status hm_store_add_key(hm_store *s, const hm_key *k, const uint8_t hash[
     pthread_mutex_lock(&s->lock);
     sqlite3_stmt *st = hm_store_sql(s, sql);
     if (st) {
-        const int64_t numbers[] = {k->create * CREATE | k->read * READ | k->admin * ADMIN, k->created, k->expires, k->max_films,
+        const int64_t numbers[] = {hm_store_scopes(k), k->created, k->expires, k->max_films,
                                    k->max_seconds, k->max_concurrent};
         sqlite3_bind_text(st, 1, k->name, -1, SQLITE_STATIC);
         sqlite3_bind_blob(st, 2, hash, 32, SQLITE_STATIC);
@@ -100,6 +133,7 @@ static void read_key(sqlite3_stmt *st, hm_key *k)
 
 himmel_status hm_store_find_key(hm_store *s, const uint8_t hash[32], hm_key *out, bool *found, himmel_error *err)
 {
+    s = s->reader;
     static const char sql[] = "SELECT " KEY_COLUMNS " FROM keys WHERE hash = ?1";
     pthread_mutex_lock(&s->lock);
     sqlite3_stmt *st = hm_store_sql(s, sql);
@@ -115,6 +149,7 @@ himmel_status hm_store_find_key(hm_store *s, const uint8_t hash[32], hm_key *out
 
 himmel_status hm_store_keys(hm_store *s, hm_key **out, size_t *n, himmel_error *err)
 {
+    s = s->reader;
     static const char count[] = "SELECT count(*) FROM keys", sql[] = "SELECT " KEY_COLUMNS " FROM keys ORDER BY id LIMIT ?1";
     int64_t most = 0;
     *out = NULL, *n = 0;
@@ -138,13 +173,33 @@ himmel_status hm_store_keys(hm_store *s, hm_key **out, size_t *n, himmel_error *
 
 himmel_status hm_store_revoke_key(hm_store *s, const char *name, bool *changed, himmel_error *err)
 {
-    static const char sql[] = "UPDATE keys SET revoked = 1 WHERE name = ?1 AND revoked = 0";
+    static const char code[] = "UPDATE invitations SET revoked = 1 WHERE name = ?1 AND revoked = 0";
+    static const char keys[] = "UPDATE keys SET revoked = 1 WHERE revoked = 0 AND (name = ?1 OR (invitation > 0 AND invitation ="
+                               " (SELECT id FROM invitations WHERE name = ?1)))";
+    const char *const sql[] = {code, keys};
+    himmel_status rc = HIMMEL_OK;
+    *changed = false;
+    pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; i < HM_COUNT(sql) && !rc; i++) {
+        bool one = false;
+        sqlite3_stmt *st = hm_store_sql(s, sql[i]);
+        if (st) sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC);
+        rc = hm_store_run(s, st, &one, err);
+        *changed |= one;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return rc;
+}
+
+himmel_status hm_store_key_id(hm_store *s, const char *name, int64_t *id, himmel_error *err)
+{
+    static const char sql[] = "SELECT coalesce((SELECT id FROM keys WHERE name = ?1), -1)";
     pthread_mutex_lock(&s->lock);
     sqlite3_stmt *st = hm_store_sql(s, sql);
     if (st) sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC);
-    const himmel_status rc = hm_store_run(s, st, changed, err);
+    himmel_status rc = hm_store_number(s, st, id, err);
     pthread_mutex_unlock(&s->lock);
-    return rc;
+    return rc || *id >= 0 ? rc : hm_fail(err, HIMMEL_EINVAL, "%s: there is no key %.64s", s->path, name);
 }
 
 /* ---- calls ---- */
@@ -173,8 +228,42 @@ himmel_status hm_store_log(hm_store *s, const hm_call_record *calls, size_t n, h
     return rc;
 }
 
+himmel_status hm_store_calls(hm_store *s, int64_t account, int limit, hm_call_record *out, size_t *n, himmel_error *err)
+{
+    static const char sql[] = "SELECT at, method, path, status, address FROM calls WHERE account = ?1 ORDER BY at DESC, rowid DESC LIMIT ?2";
+    s = s->reader;
+    *n = 0;
+    pthread_mutex_lock(&s->lock);
+    sqlite3_stmt *st = hm_store_sql(s, sql);
+    if (st) sqlite3_bind_int64(st, 1, account), sqlite3_bind_int(st, 2, limit);
+    int r = st ? sqlite3_step(st) : SQLITE_ERROR;
+    for (; r == SQLITE_ROW; r = sqlite3_step(st)) {
+        hm_call_record *c = &out[(*n)++];
+        *c = (hm_call_record){.at = sqlite3_column_int64(st, 0), .account = account, .status = sqlite3_column_int(st, 3)};
+        hm_store_text(st, 1, c->method, sizeof c->method);
+        hm_store_text(st, 2, c->path, sizeof c->path);
+        hm_store_text(st, 4, c->address, sizeof c->address);
+    }
+    const himmel_status rc = r == SQLITE_DONE ? HIMMEL_OK : hm_store_fail(s, err);
+    if (st) sqlite3_reset(st), sqlite3_clear_bindings(st);
+    pthread_mutex_unlock(&s->lock);
+    return rc;
+}
+
+himmel_status hm_store_forget_calls(hm_store *s, int64_t before, himmel_error *err)
+{
+    static const char sql[] = "DELETE FROM calls WHERE at < ?1";
+    pthread_mutex_lock(&s->lock);
+    sqlite3_stmt *st = hm_store_sql(s, sql);
+    if (st) sqlite3_bind_int64(st, 1, before);
+    const himmel_status rc = hm_store_run(s, st, NULL, err);
+    pthread_mutex_unlock(&s->lock);
+    return rc;
+}
+
 himmel_status hm_store_addresses(hm_store *s, int64_t account, int64_t since, int64_t *n, himmel_error *err)
 {
+    s = s->reader;
     static const char sql[] = "SELECT count(DISTINCT address) FROM calls WHERE account = ?1 AND at >= ?2";
     pthread_mutex_lock(&s->lock);
     sqlite3_stmt *st = hm_store_sql(s, sql);

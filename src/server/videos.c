@@ -472,12 +472,44 @@ static bool get_character(hm_call *c)
     return hm_answer_json(c, 200, character(&ch));
 }
 
+static bool list_characters(hm_call *c)
+{
+    json_t *data = json_array();
+    hm_character ch = {0};
+    himmel_error err;
+    for (bool found = true; found;) {
+        if (hm_store_next_character(c->srv->store, hm_account_seen(c), ch.id, &ch, &found, &err)) {
+            json_decref(data);
+            return hm_answer_status(c, &err);
+        }
+        if (found) json_array_append_new(data, character(&ch));
+    }
+    return hm_answer_json(c, 200, json_pack("{s:s, s:o, s:b}", "object", "list", "data", data, "has_more", 0));
+}
+
+static bool delete_character(hm_call *c)
+{
+    hm_character ch;
+    bool found = false;
+    char path[HM_PATH];
+    himmel_error err;
+    himmel_status rc = hm_store_get_character(c->srv->store, c->id, c->who.key.admin ? -1 : c->who.key.id, &ch, &found, &err);
+    if (!rc && !found) return hm_answer_error(c, 404, "id", "not_found", "there is no character %s", c->id);
+    if (!rc) rc = hm_store_delete_character(c->srv->store, c->id, &err);
+    if (rc) return hm_answer_status(c, &err);
+    hm_file(path, c->srv->o.data, "characters", c->id, ".mp4");
+    remove(path);
+    return hm_answer_json(c, 200, json_pack("{s:s, s:b}", "id", c->id, "deleted", 1));
+}
+
 const hm_route hm_video_routes[] = {{"POST", "/v1/videos", HM_SCOPE_CREATE, post_video},
                                     {"GET", "/v1/videos", HM_SCOPE_READ, list_videos},
                                     {"POST", "/v1/videos/edits", HM_SCOPE_CREATE, post_edit},
                                     {"POST", "/v1/videos/extensions", HM_SCOPE_CREATE, post_extension},
                                     {"POST", "/v1/videos/characters", HM_SCOPE_CREATE, post_character},
                                     {"GET", "/v1/videos/characters/*", HM_SCOPE_READ, get_character},
+                                    {"GET", "/v1/videos/characters", HM_SCOPE_READ, list_characters},
+                                    {"DELETE", "/v1/videos/characters/*", HM_SCOPE_CREATE, delete_character},
                                     {"GET", "/v1/videos/*", HM_SCOPE_READ, get_video},
                                     {"DELETE", "/v1/videos/*", HM_SCOPE_CREATE, delete_video},
                                     {"GET", "/v1/videos/*/content", HM_SCOPE_READ, get_content},

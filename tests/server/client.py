@@ -50,18 +50,18 @@ class Server:
         if self.shell:
             command = ["bash", "-c", self.shell + ' exec "$@"', "bash", *command]
         self.log = open(self.data + ".log", "a+")
+        seen = os.path.getsize(self.data + ".log")
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=self.log, env=env)
         atexit.register(lambda p=self.process: p.poll() is None and p.kill())
         self.port = None
-        start, seen = time.time(), os.path.getsize(self.data + ".log")
+        start = time.time()
         while time.time() - start < 60 and self.process.poll() is None and not self.port:
             time.sleep(0.02)
             with open(self.data + ".log") as f:
-                lines = re.findall(r"himmel: https?://\S+:(\d+)  studio", f.read())
-            self.starts = getattr(self, "starts", 0)
-            if len(lines) > self.starts:
-                self.port = int(lines[-1])
-        self.starts += 1
+                f.seek(seen)
+                line = re.search(r"himmel: https?://\S+:(\d+)  studio", f.read())
+            if line:
+                self.port = int(line[1])
         assert self.port, f"no server: {open(self.data + '.log').read()[seen:]}"
 
     def stop(self, sig=signal.SIGTERM):

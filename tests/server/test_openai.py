@@ -13,7 +13,9 @@ modules = os.environ.get("HIMMEL_NODE_MODULES") or subprocess.run(
 with socket.socket() as s:
     s.bind(("127.0.0.1", 0))
     port = s.getsockname()[1]
+secret = subprocess.run([himmel, "webhooks", "new", f"http://127.0.0.1:{port}/", "--data", D + "/data"], check=True, capture_output=True,
+                        text=True).stdout.strip()
 server = Server(himmel, D + "/data", D + "/tiny.safetensors", "--min-free", "1")
-rc = subprocess.run(["node", here + "/test_openai.mjs", f"http://127.0.0.1:{server.port}", str(port)],
+rc = subprocess.run(["node", here + "/test_openai.mjs", f"http://127.0.0.1:{server.port}", str(port), secret],
                     env=dict(os.environ, HIMMEL_NODE_MODULES=modules)).returncode
 sys.exit(server.stop() or rc)

@@ -1,0 +1,178 @@
+"""long_server.py HIMMEL MAKE_MODEL kill|load|idle|soak [RESPONDER] - what takes minutes: kill -9 at random moments, 500 clients while
+a film is sampled, 10,000 idle connections and slowloris, a long run without growth. Loopback only. Environment: KILLS (50),
+SOAK_SECONDS (1800), LOAD_MODEL (random weights). Prints what it measured. SPDX-License-Identifier: MIT"""
+import asyncio, hashlib, os, random, re, resource, signal, socket, subprocess, sys, tempfile, time
+from client import Server, check, end
+
+himmel, make_model, what = sys.argv[1:4]
+folder = tempfile.TemporaryDirectory(prefix="himmel-long-")
+D = folder.name
+MODEL = D + "/tiny.safetensors"
+subprocess.run([make_model, MODEL], check=True)
+FILM = dict(prompt="sunset over a calm sea", seconds="1", size="64x64", steps=200, seed=5)
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+
+
+def digest(s, id):
+    e = s.wait(id)
+    check(e["status"] == "completed", f"{e}")
+    return hashlib.sha256(s.ask("GET", f"/v1/videos/{id}/content").body).hexdigest()
+
+
+def kill():
+    """Films, each killed at a random moment of its life."""
+    random.seed(int(os.environ.get("SEED", "1")))
+    FILM["steps"] = 60
+    s = Server(himmel, D + "/data", MODEL, "--min-free", "1")
+    start = time.time()
+    id = s.ask("POST", "/v1/videos", FILM).json["id"]
+    whole, takes, went_on, phases = digest(s, id), time.time() - start, 0, {}
+    for i in range(int(os.environ.get("KILLS", "50"))):
+        v = s.ask("POST", "/v1/videos", FILM).json
+        time.sleep(random.uniform(0, takes))
+        at = s.ask("GET", "/v1/videos/" + v["id"]).json
+        s.stop(signal.SIGKILL)
+        phase = at["himmel"].get("phase") or at["status"]
+        phases[phase] = phases.get(phase, 0) + 1
+        s.start()
+        first = s.ask("GET", f"/himmel/v1/jobs/{v['id']}/events").body.decode()
+        steps = [int(n) for n in re.findall(r'"phase":"sample","step":(\d+)', first)]
+        went_on += bool(steps) and steps[0] > 5
+        check(digest(s, v["id"]) == whole, f"kill {i} in {phase}: other bytes")
+        s.ask("DELETE", "/v1/videos/" + v["id"])
+    left = [f for sub in ("work", "saved", "inputs") for f in os.listdir(f"{D}/data/{sub}")]
+    check(not left and len(os.listdir(D + "/data/results")) == 3, f"left over: {left}")
+    print(f"killed at {phases}; {went_on} went on in the middle of sampling; a film takes {takes:.1f} s")
+    s.stop()
+
+
+async def client(port, path, every, until, times, stream):
+    await asyncio.sleep(random.uniform(0, every))
+    while time.time() < until:
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            if stream:
+                writer.write(f"GET {stream} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                while time.time() < until:
+                    if not await asyncio.wait_for(reader.read(65536), max(0.1, until - time.time())): break
+            else:
+                while time.time() < until:
+                    start = time.time()
+                    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                    head = await reader.readuntil(b"\r\n\r\n")
+                    await reader.readexactly(int(re.search(rb"(?i)content-length: (\d+)", head)[1]))
+                    times.append(time.time() - start)
+                    check(head.startswith(b"HTTP/1.1 200"), f"{head[:40]}")
+                    await asyncio.sleep(every)
+            writer.close()
+        except (asyncio.TimeoutError, OSError, asyncio.IncompleteReadError):
+            if not stream: times.append(9)
+        await asyncio.sleep(0.2)
+
+
+def crowd(port, path, stream, seconds):
+    """500 clients in a process of its own; the times of the polls in seconds, sorted."""
+    times = []
+
+    async def everyone():
+        until = time.time() + seconds
+        await asyncio.gather(*(client(port, path, 2, until, times, stream if i % 2 else None) for i in range(500)))
+    asyncio.run(everyone())
+    return sorted(times)
+
+
+def load():
+    """Steps a second of a film while 500 clients ask this server, and while they ask an empty responder instead."""
+    responder = sys.argv[4]
+    seconds = int(os.environ.get("LOAD_SECONDS", "40"))
+    model = os.environ.get("LOAD_MODEL") or D + "/full.safetensors"
+    if not os.environ.get("LOAD_MODEL"): subprocess.run([make_model, model, "full"], check=True)
+    s = Server(himmel, D + "/load", model, "--min-free", "1")
+    empty = subprocess.Popen([responder], stdout=subprocess.PIPE, text=True)
+    port = int(empty.stdout.readline())
+    rates, times = {"empty": [], "server": []}, []
+    for turn in ("empty", "server", "server", "empty"):
+        v = s.ask("POST", "/v1/videos", dict(FILM, seconds="10", size="1280x720")).json
+        s.wait_status(v["id"], "in_progress")
+        step = lambda: s.ask("GET", "/v1/videos/" + v["id"]).json["himmel"].get("step", 0)
+        while step() < 2: time.sleep(0.1)
+        a, t0 = step(), time.time()
+        path, stream = f"/v1/videos/{v['id']}", f"/himmel/v1/jobs/{v['id']}/events"
+        got = crowd(s.port if turn == "server" else port, path, stream, seconds)
+        rates[turn].append((step() - a) / (time.time() - t0))
+        if turn == "server": times += got
+        s.ask("POST", f"/himmel/v1/jobs/{v['id']}/cancel")
+        s.wait(v["id"])
+    times.sort()
+    p99 = times[int(0.99 * len(times))]
+    slower = 1 - sum(rates["server"]) / sum(rates["empty"])
+    print(f"{len(times)} polls: p50 {1000 * times[len(times) // 2]:.1f} ms, p99 {1000 * p99:.1f} ms; steps a second {rates}; {100 * slower:.1f} % slower")
+    check(p99 <= 0.05, f"p99 is {1000 * p99:.1f} ms, at most 50")
+    check(slower <= 0.05, f"sampling is {100 * slower:.1f} % slower, at most 5")
+    empty.kill()
+    s.stop()
+
+
+def idle():
+    """10,000 connections that say nothing, and 200 that never end their sentence, while films are made and polled."""
+    s = Server(himmel, D + "/idle", MODEL, "--min-free", "1")
+    open_ones = []
+    for i in range(10000):
+        c = socket.socket()
+        c.connect(("127.0.0.1", s.port))
+        open_ones.append(c)
+    slow = [socket.create_connection(("127.0.0.1", s.port)) for _ in range(200)]
+    for c in slow: c.sendall(b"POST /v1/videos HTTP/1.1\r\nHost: localhost\r\nX-A: ")
+    start, worst = time.time(), 0
+    v = s.ask("POST", "/v1/videos", FILM).json
+    while time.time() - start < 100:
+        for c in slow:
+            try: c.sendall(b"a")
+            except OSError: pass
+        t = time.time()
+        check(s.ask("GET", "/v1/videos/" + v["id"]).status == 200, "poll")
+        worst = max(worst, time.time() - t)
+        time.sleep(1)
+    check(s.wait(v["id"])["status"] == "completed", "the film")
+    check(worst < 1, f"slowest poll {worst:.3f} s")
+    gone = 0
+    for c in slow:
+        c.settimeout(1)
+        try: gone += c.recv(1) == b""
+        except (ConnectionError, BrokenPipeError): gone += 1
+        except OSError: pass
+    check(gone == 200, f"{gone} of 200 slow connections were closed after 100 s")
+    print(f"10,000 idle connections: slowest poll {1000 * worst:.0f} ms; {gone} of 200 endless requests closed")
+    s.stop()
+
+
+def rss(s):
+    with open(f"/proc/{s.process.pid}/status") as f:
+        return int(re.search(r"VmRSS:\s+(\d+)", f.read())[1])
+
+
+def soak():
+    s = Server(himmel, D + "/soak", MODEL, "--min-free", "1")
+    seconds = int(os.environ.get("SOAK_SECONDS", "1800"))
+    start, n, marks = time.time(), 0, []
+    while time.time() - start < seconds:
+        v = s.ask("POST", "/v1/videos", dict(FILM, steps=2)).json
+        s.ask("GET", f"/himmel/v1/jobs/{v['id']}/events")
+        check(s.wait(v["id"])["status"] == "completed", "film")
+        s.ask("GET", f"/v1/videos/{v['id']}/content")
+        s.ask("POST", "/v1/images/generations", dict(prompt="fog", size="64x64", steps=1))
+        s.ask("POST", "/v1/videos", raw=b"{", type="application/json")
+        if n % 3: s.ask("DELETE", "/v1/videos/" + v["id"])
+        n += 1
+        marks.append((time.time() - start, rss(s)))
+        time.sleep(0.5)
+    early = [m for t, m in marks if seconds / 4 <= t < seconds / 2]
+    late = [m for t, m in marks if t >= 3 * seconds / 4]
+    a, b = sorted(early)[len(early) // 2], sorted(late)[len(late) // 2]
+    print(f"{n} rounds in {seconds} s: RSS {a} KiB in the second quarter, {b} KiB in the last")
+    check(b <= a * 1.02 + 1024, f"RSS grew from {a} to {b} KiB")
+    s.stop()
+
+
+{"kill": kill, "load": load, "idle": idle, "soak": soak}[what]()
+sys.exit(end())
