@@ -48,7 +48,7 @@ typedef struct {
     hm_batch_opts bo;
     int64_t step, samples; /* done so far, over all runs of this state */
     double seconds;        /* of the whole machine's time, over all runs */
-    int threads;
+    hm_history before;     /* what the transformer of --model had behind it */
     double peak;
     float best_val;
     char codec_hash[65];
@@ -58,6 +58,7 @@ typedef struct {
 static himmel_status parse(dit_run *r, himmel_error *err)
 {
     dit_opts *o = &r->o;
+    r->before.manifest = "";
     *o = (dit_opts){.steps = 1000000, .batch_tokens = 3456, .seed = 1, .val_every = 250, .save_every = 500, .layers = 8,
                     .heads = 5, .warmup = 50, .decay_from = 0, .images = 0.5, .lr = 1e-3,
                     .lr_muon = 0.02, .ema = 0.999, .known = 0.5, .t_mean = 1.5, .t_scale = 1.8, .subject = 1};
@@ -104,6 +105,7 @@ static himmel_status open_parts(dit_run *r, himmel_error *err)
         return rc;
     for (size_t i = 0; i < r->ps.n; i++) hm_params_slow(r->ps.p[i], (float)r->o.text_lr);
     if (!has_dit) r->ps.from = NULL;
+    else if ((rc = hm_history_read(&r->before, r->model, err))) return rc;
     if ((rc = hm_dit_init(&r->dit, &r->cfg.dit, err))) return rc;
     return hm_dit_params(&r->dit, DIT, hm_params_bind, &r->ps, err);
 }
@@ -165,7 +167,8 @@ static himmel_status save_model(dit_run *r, himmel_error *err)
     static const char *const mine[] = {"model.diffusion_model.", "text_encoder.", NULL};
     static const char *const meta[] = {"config", "himmel.data_manifest", "himmel.data_manifest_sha256", "himmel.training", NULL};
     hm_st_writer *w = hm_st_writer_new();
-    char *config = hm_himmel1_config_format(&r->cfg), *manifest = hm_cache_manifest(&r->data), sha[65], training[256];
+    char *config = hm_himmel1_config_format(&r->cfg), *manifest = hm_manifest_union(r->before.manifest, hm_cache_manifest(&r->data));
+    char sha[65], training[256];
     himmel_status rc = w && config && manifest ? HIMMEL_OK : hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", r->o.out);
     if (!rc) rc = hm_model_copy(w, r->model, mine, meta, err);
     if (!rc) rc = hm_params_export(&r->ps, w, r->ps.dtype, err);
@@ -173,7 +176,8 @@ static himmel_status save_model(dit_run *r, himmel_error *err)
         hm_text_sha256(manifest, sha);
         snprintf(training, sizeof training,
                  "{\"trainer\":\"himmel train dit\",\"steps\":%lld,\"samples\":%lld,\"seconds\":%.0f,\"parameters\":%zu}",
-                 (long long)r->step, (long long)r->samples, r->seconds, hm_params_count(&r->ps));
+                 (long long)(r->before.steps + r->step), (long long)(r->before.samples + r->samples),
+                 r->before.seconds + r->seconds, hm_params_count(&r->ps));
         rc = hm_st_add_meta(w, "config", config, err);
     }
     if (!rc) rc = hm_st_add_meta(w, "himmel.data_manifest", manifest, err);
@@ -283,19 +287,19 @@ static void report(dit_run *r, meter *m, char *note, size_t cap)
     *m = (meter){.t0 = hm_now()};
 }
 
-/* Seconds of the whole machine: processor time over threads, so that pauses and other programs do not count. */
-static double machine_seconds(const dit_run *r)
+/* Seconds of the whole machine: processor time over its cores, so that pauses and other programs do not count. */
+static double machine_seconds(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return ((double)t.tv_sec + 1e-9 * (double)t.tv_nsec) / r->threads;
+    return ((double)t.tv_sec + 1e-9 * (double)t.tv_nsec) / omp_get_num_procs();
 }
 
 static himmel_status one_step(dit_run *r, meter *m, himmel_error *err)
 {
     const hm_group *g = pick_group(r);
     const int64_t B = batch_size(r, g);
-    const double t0 = hm_now(), m0 = machine_seconds(r);
+    const double t0 = hm_now(), m0 = machine_seconds();
     hm_batch_fill(&r->batch, &r->data, g, hm_codec_parity(r->codec), r->tok, &r->bo, B, (uint64_t)r->o.seed, r->step);
     m->fill_s += hm_now() - t0;
     hm_graph_reset(r->g);
@@ -313,7 +317,7 @@ static himmel_status one_step(dit_run *r, meter *m, himmel_error *err)
     m->samples += B;
     r->samples += B;
     r->step++;
-    r->seconds += machine_seconds(r) - m0;
+    r->seconds += machine_seconds() - m0;
     return HIMMEL_OK;
 }
 
@@ -353,7 +357,6 @@ static himmel_status run(dit_run *r, himmel_error *err)
     himmel_status rc = parse(r, err);
     if (rc || (rc = open_parts(r, err)) || (rc = open_data(r, err)) || (rc = load_state(r, err))) return rc;
     hm_set_threads((int)r->o.threads);
-    r->threads = omp_get_max_threads();
     const hm_graph_opts go = {.act = r->ps.dtype, .tape = true, .n_threads = (int)r->o.threads};
     if ((rc = hm_graph_new(&r->g, &go, err))) return rc;
     if (r->o.log && !(r->log = fopen(r->o.log, "a"))) return hm_fail(err, HIMMEL_EIO, "%s: cannot open", r->o.log);
