@@ -8,7 +8,8 @@ parity_fn *parity_wan(const char *kind)
     static const struct {
         const char *kind;
         parity_fn *fn;
-    } kinds[] = {{"sched", parity_wan_sched}, {"dit", parity_wan_dit}, {"t5", parity_t5}, {"gguf", parity_wan_gguf}};
+    } kinds[] = {{"sched", parity_wan_sched}, {"dit", parity_wan_dit}, {"t5", parity_t5}, {"gguf", parity_wan_gguf},
+                 {"vae", parity_wan_vae},     {"clip", parity_wan_clip}, {"e2e", parity_wan_e2e}};
     for (size_t i = 0; i < HM_COUNT(kinds); i++)
         if (!strcmp(kind, kinds[i].kind)) return kinds[i].fn;
     return NULL;

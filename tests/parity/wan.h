@@ -5,7 +5,7 @@
 #include "models/wan/dit.h"
 #include "parity.h"
 
-parity_fn parity_wan_sched, parity_wan_dit, parity_wan_gguf;
+parity_fn parity_wan_sched, parity_wan_dit, parity_wan_gguf, parity_wan_vae, parity_wan_clip, parity_wan_e2e;
 
 /* The reference's constructor arguments where the shapes do not show them. */
 himmel_status wan_configure(const parity *p, hm_wan_config *cfg, himmel_error *err);

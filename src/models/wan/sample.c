@@ -1,0 +1,86 @@
+/* sample.c - Wan's denoising loop; see sample.h.   SPDX-License-Identifier: MIT
+ * Trap: with a known first frame its tokens are told t = 0 and its latents are put back after every step; the solver's own
+ * history is left alone. */
+#include "models/wan/sample.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    const hm_wan_sampling *s;
+    hm_graph *g;
+    int64_t n;               /* numbers of a latent */
+    float *cond, *uncond;
+    int32_t *row;            /* with a still: 1 for its tokens */
+    float sigma[HM_MAX_STEPS + 1], t[HM_MAX_STEPS];
+    hm_solver *solver;
+} loop;
+
+static void put_back(const loop *l, float *x)
+{
+    const hm_wan_input *in = &l->s->in;
+    const size_t hw = (size_t)in->H * (size_t)in->W;
+    const int C = l->s->model->cfg.out_dim;
+    for (int c = 0; c < C && l->s->still; c++)
+        memcpy(x + (size_t)c * (size_t)in->T * hw, l->s->still + (size_t)c * hw, hw * sizeof *x);
+}
+
+static void predict(const loop *l, const hm_wan *m, const float *x, float t, bool negative, float *v)
+{
+    const float levels[2] = {t, 0};
+    hm_wan_input in = l->s->in;
+    in.x = x;
+    in.levels = levels;
+    in.n_levels = l->s->still ? 2 : 1;
+    in.row = l->row;
+    in.text = negative ? l->s->negative : l->s->text;
+    in.n_text = negative ? l->s->n_negative : l->s->n_text;
+    hm_wan_forward(l->g, m, &in, v);
+}
+
+static himmel_status steps(loop *l, float *x, himmel_error *err)
+{
+    const hm_wan_sampling *s = l->s;
+    for (int i = 0; i < s->steps; i++) {
+        const bool low = s->low && l->t[i] < s->boundary * 1000.0f;
+        const float scale = low ? s->guidance_low : s->guidance;
+        const hm_wan *m = low ? s->low : s->model;
+        if (s->on_step && s->on_step(s->user, i, s->steps, x)) return hm_fail(err, HIMMEL_ECANCELLED, "sampling was stopped at step %d of %d", i, s->steps);
+        predict(l, m, x, l->t[i], false, l->cond);
+        if (scale != 1.0f && s->negative) {
+            predict(l, m, x, l->t[i], true, l->uncond);
+            for (int64_t k = 0; k < l->n; k++) l->cond[k] = l->uncond[k] + scale * (l->cond[k] - l->uncond[k]);
+        }
+        hm_solver_step(l->solver, x, l->cond);
+        put_back(l, x);
+    }
+    return HIMMEL_OK;
+}
+
+himmel_status hm_wan_sample(hm_graph *g, const hm_wan_sampling *s, float *x, himmel_error *err)
+{
+    const hm_wan_config *c = &s->model->cfg;
+    const int64_t tokens = hm_wan_tokens(c, &s->in);
+    loop *l = calloc(1, sizeof *l);
+    if (!l) return hm_fail(err, HIMMEL_ENOMEM, "sampling: out of memory");
+    l->s = s;
+    l->g = g;
+    l->n = (int64_t)c->out_dim * s->in.T * s->in.H * s->in.W;
+    himmel_status rc = hm_flow_sigmas(l->sigma, l->t, s->steps, s->solver == HM_SOLVER_DPMPP ? HM_GRID_DPMPP : HM_GRID_UNIPC, s->shift, err);
+    if (!rc) rc = hm_solver_new(&l->solver, s->solver, l->sigma, s->steps, l->n, err);
+    l->cond = malloc((size_t)l->n * sizeof(float));
+    l->uncond = malloc((size_t)l->n * sizeof(float));
+    l->row = calloc((size_t)tokens, sizeof *l->row);
+    if (!rc && (!l->cond || !l->uncond || !l->row)) rc = hm_fail(err, HIMMEL_ENOMEM, "sampling: out of memory");
+    for (int64_t i = 0; i < tokens / (s->in.T / c->patch[0]) && !rc && s->still; i++) l->row[i] = 1;
+    if (!rc) {
+        put_back(l, x);
+        rc = steps(l, x, err);
+    }
+    hm_solver_free(l->solver);
+    free(l->cond);
+    free(l->uncond);
+    free(l->row);
+    free(l);
+    return rc;
+}

@@ -1,0 +1,28 @@
+/* sample.h - Wan's denoising loop: guidance, two experts, a known first frame.   SPDX-License-Identifier: MIT
+ * Source: Wan2.1 wan/text2video.py, image2video.py, vace.py; Wan2.2 wan/text2video.py, textimage2video.py.
+ * Oracle: golden/e2e_*. */
+#ifndef HM_WAN_SAMPLE_H
+#define HM_WAN_SAMPLE_H
+
+#include "diffusion/solver.h"
+#include "models/wan/dit.h"
+
+typedef struct {
+    const hm_wan *model, *low;       /* low: 2.2's expert for t < boundary * 1000, or NULL */
+    float boundary;                  /* 0.875 T2V, 0.9 I2V */
+    float guidance, guidance_low;    /* v = uncond + guidance (cond - uncond); 1: without the second pass */
+    hm_solver_kind solver;
+    int steps;
+    double shift;
+    hm_wan_input in;                 /* T, H, W and the conditions; x, levels, row and text are set here */
+    const float *text, *negative;    /* [n, text_dim] encoded prompts */
+    int n_text, n_negative;
+    const float *still;              /* [C,H,W] latent frame 0 that is known (TI2V), or NULL */
+    int (*on_step)(void *user, int step, int steps, const float *x); /* before each step; nonzero stops; may be NULL */
+    void *user;
+} hm_wan_sampling;
+
+/* x [out_dim,T,H,W]: noise becomes latents, in place. */
+himmel_status hm_wan_sample(hm_graph *g, const hm_wan_sampling *s, float *x, himmel_error *err);
+
+#endif
