@@ -52,8 +52,8 @@ static hm_tensor *compact(vae_run *r, hm_mark mark, const hm_tensor *y)
 static bool one_block(vae_run *r, hm_tensor **x, const char *prefix, bool down)
 {
     const hm_mark mark = hm_save(r->g);
-    if (vae_has(r, prefix, "residual.0.gamma")) *x = vae_residual(r, *x, prefix);
-    else if (vae_has(r, prefix, "resample.1.weight")) *x = down ? vae_downsample(r, *x, prefix) : vae_upsample(r, *x, prefix);
+    if (hm_wv_has(r, prefix, "residual.0.gamma")) *x = hm_wv_residual(r, *x, prefix);
+    else if (hm_wv_has(r, prefix, "resample.1.weight")) *x = down ? hm_wv_downsample(r, *x, prefix) : hm_wv_upsample(r, *x, prefix);
     else return false;
     *x = compact(r, mark, *x);
     return true;
@@ -63,7 +63,7 @@ static void tap(vae_run *r, const char *side, const char *what, const hm_tensor 
 {
     char name[128];
     snprintf(name, sizeof name, "%s.%s", side, what);
-    vae_show(r, name, x);
+    hm_wv_show(r, name, x);
 }
 
 static hm_tensor *flat_stages(vae_run *r, hm_tensor *x, bool down)
@@ -92,8 +92,8 @@ static bool nested_stage(vae_run *r, hm_tensor **x, int i, bool down)
     for (; j < 64; j++) {
         char prefix[128], name[64];
         snprintf(prefix, sizeof prefix, "%s.%s.%d.%s.%d.", down ? "encoder" : "decoder", kind, i, kind, j);
-        resampled |= vae_has(r, prefix, "resample.1.weight");
-        timed |= vae_has(r, prefix, "time_conv.weight");
+        resampled |= hm_wv_has(r, prefix, "resample.1.weight");
+        timed |= hm_wv_has(r, prefix, "time_conv.weight");
         if (!one_block(r, x, prefix, down)) break;
         snprintf(name, sizeof name, "%s.%d.%d", kind, i, j);
         tap(r, down ? "enc" : "dec", name, *x);
@@ -102,7 +102,7 @@ static bool nested_stage(vae_run *r, hm_tensor **x, int i, bool down)
     char name[64];
     const int64_t C = (*x)->dim[4];
     if (down || resampled) {
-        hm_tensor *s = (down ? vae_average : vae_repeat)(r, start, C, timed ? 2 : 1, resampled ? 2 : 1);
+        hm_tensor *s = (down ? hm_wv_average : hm_wv_repeat)(r, start, C, timed ? 2 : 1, resampled ? 2 : 1);
         snprintf(name, sizeof name, "%s.%d.avg_shortcut", kind, i);
         tap(r, down ? "enc" : "dec", name, s);
         if (hm_numel(s) != hm_numel(*x)) r->rc = hm_fail(r->err, HIMMEL_EMODEL, "%s: stage %d of the autoencoder has a shortcut of another size", hm_st_path(r->st), i);
@@ -124,11 +124,11 @@ static hm_tensor *stages(const hm_wan_vae *v, vae_run *r, hm_tensor *x, bool dow
 static hm_tensor *middle(vae_run *r, hm_tensor *x, bool enc)
 {
     const char *side = enc ? "enc" : "dec";
-    x = vae_residual(r, x, enc ? "encoder.middle.0." : "decoder.middle.0.");
+    x = hm_wv_residual(r, x, enc ? "encoder.middle.0." : "decoder.middle.0.");
     tap(r, side, "middle.0", x);
-    x = vae_attention(r, x, enc ? "encoder.middle.1." : "decoder.middle.1.");
+    x = hm_wv_attention(r, x, enc ? "encoder.middle.1." : "decoder.middle.1.");
     tap(r, side, "middle.1", x);
-    x = vae_residual(r, x, enc ? "encoder.middle.2." : "decoder.middle.2.");
+    x = hm_wv_residual(r, x, enc ? "encoder.middle.2." : "decoder.middle.2.");
     tap(r, side, "middle.2", x);
     return x;
 }
@@ -136,27 +136,27 @@ static hm_tensor *middle(vae_run *r, hm_tensor *x, bool enc)
 static hm_tensor *head(vae_run *r, hm_tensor *x, bool enc)
 {
     const char *prefix = enc ? "encoder." : "decoder.";
-    x = vae_conv3(r, vae_norm_silu(r, x, prefix, "head.0"), prefix, "head.2");
+    x = hm_wv_conv3(r, hm_wv_norm_silu(r, x, prefix, "head.0"), prefix, "head.2");
     tap(r, enc ? "enc" : "dec", "head", x);
     return x;
 }
 
 static hm_tensor *decode_chunk(const hm_wan_vae *v, vae_run *r, hm_tensor *z)
 {
-    hm_tensor *x = vae_pointwise(r, hm_cast(r->g, z, hm_act(r->g)), "", "conv2");
-    vae_show(r, "conv2", x);
-    x = vae_conv3(r, x, "decoder.", "conv1");
+    hm_tensor *x = hm_wv_pointwise(r, hm_cast(r->g, z, hm_act(r->g)), "", "conv2");
+    hm_wv_show(r, "conv2", x);
+    x = hm_wv_conv3(r, x, "decoder.", "conv1");
     tap(r, "dec", "conv1", x);
     return head(r, stages(v, r, middle(r, x, false), false), false);
 }
 
 static hm_tensor *encode_chunk(const hm_wan_vae *v, vae_run *r, hm_tensor *x)
 {
-    x = vae_conv3(r, hm_cast(r->g, x, hm_act(r->g)), "encoder.", "conv1");
+    x = hm_wv_conv3(r, hm_cast(r->g, x, hm_act(r->g)), "encoder.", "conv1");
     tap(r, "enc", "conv1", x);
     x = head(r, middle(r, stages(v, r, x, true), true), true);
-    x = vae_pointwise(r, x, "", "conv1");
-    vae_show(r, "conv1", x);
+    x = hm_wv_pointwise(r, x, "", "conv1");
+    hm_wv_show(r, "conv1", x);
     return x;
 }
 
@@ -242,7 +242,7 @@ static hm_tensor *to_rgb(const hm_wan_vae *v, const vae_run *r, hm_tensor *x)
             const int64_t w = i % W, y = i / W % H, t = i / W / H, at = (t * (H / p) + y / p) * (W / p) + w / p;
             d[i * 3 + c] = s[at * 3 * p * p + (c * p + w % p) * p + y % p];
         }
-    vae_show(r, "video_raw", rgb);
+    hm_wv_show(r, "video_raw", rgb);
     for (int64_t i = 0; i < n * H * W * 3; i++) d[i] = d[i] < -1 ? -1 : d[i] > 1 ? 1 : d[i];
     return rgb;
 }
@@ -271,7 +271,7 @@ himmel_status hm_wan_vae_decode(hm_wan_vae *v, hm_graph *g, const float *latent,
         hm_restore(g, mark);
     }
     const himmel_status rc = r->rc;
-    vae_reset(r);
+    hm_wv_reset(r);
     free(r);
     return rc;
 }
@@ -298,7 +298,7 @@ himmel_status hm_wan_vae_encode(hm_wan_vae *v, hm_graph *g, const float *video, 
         hm_restore(g, mark);
     }
     const himmel_status rc = r->rc;
-    vae_reset(r);
+    hm_wv_reset(r);
     free(r);
     return rc;
 }

@@ -10,26 +10,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-void vae_reset(vae_run *r)
+void hm_wv_reset(vae_run *r)
 {
     for (int i = 0; i < VAE_MAX_CACHES; i++) free(r->cache[i].data);
     memset(r->cache, 0, sizeof r->cache);
     r->chunk = r->n_cache = 0;
 }
 
-void vae_show(const vae_run *r, const char *name, const hm_tensor *t)
+void hm_wv_show(const vae_run *r, const char *name, const hm_tensor *t)
 {
     if (r->sink && r->sink->on_tensor && !r->rc && !hm_is_plan(r->g)) r->sink->on_tensor(r->sink->user, name, t);
 }
 
-bool vae_has(const vae_run *r, const char *prefix, const char *name)
+bool hm_wv_has(const vae_run *r, const char *prefix, const char *name)
 {
     char full[256];
     snprintf(full, sizeof full, "%s%s", prefix, name);
     return hm_st_find(r->st, full) != NULL;
 }
 
-hm_tensor *vae_need(vae_run *r, const char *prefix, const char *name, int nd, const int64_t *dim)
+hm_tensor *hm_wv_need(vae_run *r, const char *prefix, const char *name, int nd, const int64_t *dim)
 {
     char full[256];
     const hm_tensor *t = NULL;
@@ -91,13 +91,13 @@ static hm_tensor *conv(vae_run *r, hm_tensor *x, const char *prefix, const char 
     char full[128];
     const int64_t w5[5] = {-1, x->dim[x->nd - 1], k[0], k[1], k[2]}, w4[4] = {-1, x->dim[x->nd - 1], k[1], k[2]};
     snprintf(full, sizeof full, "%s.weight", name);
-    hm_tensor *w = vae_need(r, prefix, full, x->nd, x->nd == 5 ? w5 : w4);
+    hm_tensor *w = hm_wv_need(r, prefix, full, x->nd, x->nd == 5 ? w5 : w4);
     snprintf(full, sizeof full, "%s.bias", name);
-    hm_tensor *b = w ? vae_need(r, prefix, full, 1, w->dim) : NULL;
+    hm_tensor *b = w ? hm_wv_need(r, prefix, full, 1, w->dim) : NULL;
     return b ? hm_conv(r->g, x, w, b, o) : x;
 }
 
-hm_tensor *vae_conv3(vae_run *r, hm_tensor *x, const char *prefix, const char *name)
+hm_tensor *hm_wv_conv3(vae_run *r, hm_tensor *x, const char *prefix, const char *name)
 {
     char full[256];
     snprintf(full, sizeof full, "%s%s.weight", prefix, name);
@@ -110,7 +110,7 @@ hm_tensor *vae_conv3(vae_run *r, hm_tensor *x, const char *prefix, const char *n
     return conv(r, all, prefix, name, (int64_t[3]){3, side, side}, &(hm_conv_opts){.pad = {0, side / 2, side / 2}, .w_oik = true});
 }
 
-hm_tensor *vae_pointwise(vae_run *r, hm_tensor *x, const char *prefix, const char *name)
+hm_tensor *hm_wv_pointwise(vae_run *r, hm_tensor *x, const char *prefix, const char *name)
 {
     char full[256];
     snprintf(full, sizeof full, "%s%s.weight", prefix, name);
@@ -118,9 +118,9 @@ hm_tensor *vae_pointwise(vae_run *r, hm_tensor *x, const char *prefix, const cha
     const int nd = stored && stored->nd == 4 ? 4 : 5;
     const int64_t dim[5] = {-1, hm_numel(x) ? x->dim[x->nd - 1] : 0, 1, 1, 1};
     snprintf(full, sizeof full, "%s.weight", name);
-    hm_tensor *w = vae_need(r, prefix, full, nd, dim);
+    hm_tensor *w = hm_wv_need(r, prefix, full, nd, dim);
     snprintf(full, sizeof full, "%s.bias", name);
-    hm_tensor *b = w ? vae_need(r, prefix, full, 1, w->dim) : NULL;
+    hm_tensor *b = w ? hm_wv_need(r, prefix, full, 1, w->dim) : NULL;
     return b ? hm_linear(r->g, x, hm_reshape(r->g, w, HM_DIMS(w->dim[0], w->dim[1])), b) : x;
 }
 
@@ -132,38 +132,38 @@ static hm_tensor *norm(vae_run *r, hm_tensor *x, const char *prefix, const char 
     const hm_tensor *stored = hm_st_find(r->st, full);
     snprintf(full, sizeof full, "%s.gamma", name);
     const int64_t dim[4] = {x->dim[x->nd - 1], 1, 1, 1};
-    hm_tensor *gamma = vae_need(r, prefix, full, stored && stored->nd == 3 ? 3 : 4, dim);
+    hm_tensor *gamma = hm_wv_need(r, prefix, full, stored && stored->nd == 3 ? 3 : 4, dim);
     return gamma ? hm_rmsnorm(r->g, x, gamma, 1e-30f) : x;
 }
 
-hm_tensor *vae_norm_silu(vae_run *r, hm_tensor *x, const char *prefix, const char *name) { return hm_silu(r->g, norm(r, x, prefix, name)); }
+hm_tensor *hm_wv_norm_silu(vae_run *r, hm_tensor *x, const char *prefix, const char *name) { return hm_silu(r->g, norm(r, x, prefix, name)); }
 
-hm_tensor *vae_residual(vae_run *r, hm_tensor *x, const char *prefix)
+hm_tensor *hm_wv_residual(vae_run *r, hm_tensor *x, const char *prefix)
 {
     hm_graph *g = r->g;
     if (r->rc) return x;
-    hm_tensor *skip = vae_has(r, prefix, "shortcut.weight") ? vae_pointwise(r, x, prefix, "shortcut") : x;
-    hm_tensor *h = vae_conv3(r, vae_norm_silu(r, x, prefix, "residual.0"), prefix, "residual.2");
-    h = vae_conv3(r, vae_norm_silu(r, h, prefix, "residual.3"), prefix, "residual.6");
+    hm_tensor *skip = hm_wv_has(r, prefix, "shortcut.weight") ? hm_wv_pointwise(r, x, prefix, "shortcut") : x;
+    hm_tensor *h = hm_wv_conv3(r, hm_wv_norm_silu(r, x, prefix, "residual.0"), prefix, "residual.2");
+    h = hm_wv_conv3(r, hm_wv_norm_silu(r, h, prefix, "residual.3"), prefix, "residual.6");
     if (!r->rc && hm_numel(h) != hm_numel(skip))
         r->rc = hm_fail(r->err, HIMMEL_EMODEL, "%s: \"%.100s\": its two paths end in different sizes", hm_st_path(r->st), prefix);
     return r->rc ? x : hm_add_t(g, h, skip);
 }
 
 /* One head over a frame's positions. */
-hm_tensor *vae_attention(vae_run *r, hm_tensor *x, const char *prefix)
+hm_tensor *hm_wv_attention(vae_run *r, hm_tensor *x, const char *prefix)
 {
     hm_graph *g = r->g;
     const int64_t T = x->dim[1], N = x->dim[2] * x->dim[3], C = x->dim[4];
     if (r->rc) return x;
-    hm_tensor *qkv = vae_pointwise(r, norm(r, x, prefix, "norm"), prefix, "to_qkv");
+    hm_tensor *qkv = hm_wv_pointwise(r, norm(r, x, prefix, "norm"), prefix, "to_qkv");
     if (!r->rc && qkv->dim[4] != 3 * C) r->rc = hm_fail(r->err, HIMMEL_EMODEL, "%s: \"%.100sto_qkv\" is not three times as wide as its input", hm_st_path(r->st), prefix);
     if (r->rc) return x;
     qkv = hm_reshape(g, qkv, HM_DIMS(T, N, 3 * C));
     hm_tensor *part[3];
     for (int i = 0; i < 3; i++) part[i] = hm_slice(g, qkv, 2, i * C, C);
     hm_tensor *a = hm_attention(g, part[0], part[1], part[2], 1, 1.0f / sqrtf((float)C), NULL, NULL);
-    a = vae_pointwise(r, hm_reshape(g, a, HM_DIMS(1, T, x->dim[2], x->dim[3], C)), prefix, "proj");
+    a = hm_wv_pointwise(r, hm_reshape(g, a, HM_DIMS(1, T, x->dim[2], x->dim[3], C)), prefix, "proj");
     return r->rc ? x : hm_add_t(g, x, a);
 }
 
@@ -218,13 +218,13 @@ static hm_tensor *as_film(vae_run *r, hm_tensor *x) /* [T,H,W,C] -> [1,T,H,W,C] 
     return r->rc || x->nd == 5 ? x : hm_reshape(r->g, x, HM_DIMS(1, x->dim[0], x->dim[1], x->dim[2], x->dim[3]));
 }
 
-hm_tensor *vae_upsample(vae_run *r, hm_tensor *x, const char *prefix)
+hm_tensor *hm_wv_upsample(vae_run *r, hm_tensor *x, const char *prefix)
 {
     if (r->rc) return x;
-    if (vae_has(r, prefix, "time_conv.weight")) {
+    if (hm_wv_has(r, prefix, "time_conv.weight")) {
         if (r->chunk == 0 && !hm_is_plan(r->g)) next_cache(r); /* its cache stays empty: the next chunk has zero history */
         else {
-            x = vae_conv3(r, x, prefix, "time_conv");
+            x = hm_wv_conv3(r, x, prefix, "time_conv");
             if (!r->rc) x = unfold_time(r, x);
         }
     }
@@ -232,11 +232,11 @@ hm_tensor *vae_upsample(vae_run *r, hm_tensor *x, const char *prefix)
     return as_film(r, conv(r, double_size(r, x), prefix, "resample.1", (int64_t[3]){1, 3, 3}, &(hm_conv_opts){.pad = {1, 1}, .w_oik = true}));
 }
 
-hm_tensor *vae_downsample(vae_run *r, hm_tensor *x, const char *prefix)
+hm_tensor *hm_wv_downsample(vae_run *r, hm_tensor *x, const char *prefix)
 {
     if (r->rc) return x;
     x = as_film(r, conv(r, pad_end(r, x), prefix, "resample.1", (int64_t[3]){1, 3, 3}, &(hm_conv_opts){.stride = {2, 2}, .w_oik = true}));
-    if (r->rc || !vae_has(r, prefix, "time_conv.weight")) return x;
+    if (r->rc || !hm_wv_has(r, prefix, "time_conv.weight")) return x;
     vae_cache *c = next_cache(r);
     if (!c) return x;
     hm_tensor *all = r->chunk || hm_is_plan(r->g) ? with_past(r, c, x, 1) : x;
@@ -249,7 +249,7 @@ hm_tensor *vae_downsample(vae_run *r, hm_tensor *x, const char *prefix)
 
 static float *as_f32(vae_run *r, hm_tensor *x) { return hm_cast(r->g, x, HM_F32)->data; }
 
-hm_tensor *vae_average(vae_run *r, hm_tensor *x, int64_t out_c, int ft, int fs)
+hm_tensor *hm_wv_average(vae_run *r, hm_tensor *x, int64_t out_c, int ft, int fs)
 {
     hm_graph *g = r->g;
     const int64_t T = x->dim[1], H = x->dim[2], W = x->dim[3], C = x->dim[4], left = (ft - T % ft) % ft, all = C * ft * fs * fs;
@@ -268,7 +268,7 @@ hm_tensor *vae_average(vae_run *r, hm_tensor *x, int64_t out_c, int ft, int fs)
     return y;
 }
 
-hm_tensor *vae_repeat(vae_run *r, hm_tensor *x, int64_t out_c, int ft, int fs)
+hm_tensor *hm_wv_repeat(vae_run *r, hm_tensor *x, int64_t out_c, int ft, int fs)
 {
     hm_graph *g = r->g;
     const int64_t T = x->dim[1], H = x->dim[2], W = x->dim[3], C = x->dim[4], drop = r->chunk || hm_is_plan(g) ? 0 : ft - 1;

@@ -23,20 +23,20 @@ typedef struct {
     himmel_error *err;
 } vae_run;
 
-void vae_reset(vae_run *r); /* frees the caches */
-void vae_show(const vae_run *r, const char *name, const hm_tensor *t);
-hm_tensor *vae_need(vae_run *r, const char *prefix, const char *name, int nd, const int64_t *dim);
-bool vae_has(const vae_run *r, const char *prefix, const char *name);
+void hm_wv_reset(vae_run *r); /* frees the caches */
+void hm_wv_show(const vae_run *r, const char *name, const hm_tensor *t);
+hm_tensor *hm_wv_need(vae_run *r, const char *prefix, const char *name, int nd, const int64_t *dim);
+bool hm_wv_has(const vae_run *r, const char *prefix, const char *name);
 
-hm_tensor *vae_conv3(vae_run *r, hm_tensor *x, const char *prefix, const char *name);  /* causal, kernel k x 3 x 3 or k x 1 x 1 */
-hm_tensor *vae_pointwise(vae_run *r, hm_tensor *x, const char *prefix, const char *name); /* 1 x 1 (x 1) */
-hm_tensor *vae_norm_silu(vae_run *r, hm_tensor *x, const char *prefix, const char *name);
-hm_tensor *vae_residual(vae_run *r, hm_tensor *x, const char *prefix);
-hm_tensor *vae_attention(vae_run *r, hm_tensor *x, const char *prefix);
-hm_tensor *vae_upsample(vae_run *r, hm_tensor *x, const char *prefix);
-hm_tensor *vae_downsample(vae_run *r, hm_tensor *x, const char *prefix);
+hm_tensor *hm_wv_conv3(vae_run *r, hm_tensor *x, const char *prefix, const char *name);  /* causal, kernel k x 3 x 3 or k x 1 x 1 */
+hm_tensor *hm_wv_pointwise(vae_run *r, hm_tensor *x, const char *prefix, const char *name); /* 1 x 1 (x 1) */
+hm_tensor *hm_wv_norm_silu(vae_run *r, hm_tensor *x, const char *prefix, const char *name);
+hm_tensor *hm_wv_residual(vae_run *r, hm_tensor *x, const char *prefix);
+hm_tensor *hm_wv_attention(vae_run *r, hm_tensor *x, const char *prefix);
+hm_tensor *hm_wv_upsample(vae_run *r, hm_tensor *x, const char *prefix);
+hm_tensor *hm_wv_downsample(vae_run *r, hm_tensor *x, const char *prefix);
 /* Shortcuts of 2.2: means over blocks of ft x fs x fs (time padded on the left), and their inverse, numbers repeated. */
-hm_tensor *vae_average(vae_run *r, hm_tensor *x, int64_t out_c, int ft, int fs);
-hm_tensor *vae_repeat(vae_run *r, hm_tensor *x, int64_t out_c, int ft, int fs);
+hm_tensor *hm_wv_average(vae_run *r, hm_tensor *x, int64_t out_c, int ft, int fs);
+hm_tensor *hm_wv_repeat(vae_run *r, hm_tensor *x, int64_t out_c, int ft, int fs);
 
 #endif
