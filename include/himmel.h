@@ -47,6 +47,8 @@ typedef struct himmel_ctx himmel_ctx;
 typedef struct {
     int threads;     /* for computing, 0 = all cores, at most 1024; same threads, same bytes */
     const char *identity; /* folder of the signing identity, made at the first film; NULL = ~/.config/himmel */
+    const char *const *with; /* further files of a released model: text encoder, tokenizer, upscaler; at most 7 */
+    int n_with;
 } himmel_options;
 
 HIMMEL_API himmel_options himmel_options_default(void);
@@ -73,11 +75,13 @@ typedef struct {
     const char *sha256;       /* of the whole weights file, 64 hex digits */
     const char *licence;      /* of the weights, e.g. "CC0-1.0" */
     const char *data_sha256;  /* of the training data's manifest, "" if the file has none */
-    const char *config;       /* JSON from the file's header */
+    const char *config;       /* JSON from the file's header; "" of a released model */
     const char *isa;          /* instruction set that the matrix library dispatches to */
     uint64_t file_bytes;
     uint64_t n_params;        /* numbers in the file's tensors, tokenizer left out */
     int threads;
+    const char *family;       /* "himmel", "ltx-video" */
+    const char *missing;      /* what else is needed for a film, as a sentence; "" = nothing */
 } himmel_model_info;
 
 /* What is open; strings live as long as ctx. */
@@ -151,6 +155,8 @@ typedef struct {
 
 /* A film of 1920x1080, 10 s, 24 fps, seed 0, 25 steps, guidance 3, with the mark; prompt and output NULL. */
 HIMMEL_API himmel_request himmel_request_default(void);
+/* The same with the size, length, frame rate, steps, guidance and negative prompt that the open model was made for. */
+HIMMEL_API himmel_request himmel_request_for(const himmel_ctx *ctx, himmel_kind kind);
 
 /* Is req something that can be made? HIMMEL_EINVAL names the field and the value. No context needed, nothing
  * is written. */

@@ -19,6 +19,7 @@ typedef enum {
     O_NEGATIVE,
     O_N,
     O_MODEL,
+    O_WITH,
     O_THREADS,
     O_EXPAND,
     O_PREVIEW,
@@ -48,6 +49,7 @@ static const struct {
                {"negative", 0, O_NEGATIVE, true},
                {"variations", 'n', O_N, true},
                {"model", 'm', O_MODEL, true},
+               {"with", 'w', O_WITH, true},
                {"threads", 't', O_THREADS, true},
                {"expand", 0, O_EXPAND, false},
                {"preview", 0, O_PREVIEW, false},
@@ -143,11 +145,14 @@ static bool take_number(cli_args *a, option_id id, const char *name, const char 
     long l;
     switch (id) {
     case O_SIZE:
+        a->has_size = true;
         return to_size(v, &r->width, &r->height) ||
                args_wrong(name, v, "wants WIDTHxHEIGHT, for example 1920x1080");
     case O_SECONDS:
+        a->has_seconds = true;
         return args_double(v, &r->seconds) || args_wrong(name, v, "wants a number, 1 to 60");
     case O_FPS:
+        a->has_fps = true;
         return to_fps(v, &r->fps_num, &r->fps_den) ||
                args_wrong(name, v, "wants frames a second, for example 24 or 30000/1001");
     case O_SEED:
@@ -156,8 +161,10 @@ static bool take_number(cli_args *a, option_id id, const char *name, const char 
     case O_STEPS:
         if (!to_long(v, INT_MIN, INT_MAX, &l)) return args_wrong(name, v, "wants a whole number, 1 to 200");
         r->steps = (int)l;
+        a->has_steps = true;
         return true;
     case O_GUIDANCE:
+        a->has_guidance = true;
         return args_double(v, &r->guidance) || args_wrong(name, v, "wants a number, 1 to 20");
     case O_N:
         return to_long(v, 1, 1000, &a->n) || args_wrong(name, v, "wants a whole number, 1 to 1000");
@@ -172,6 +179,10 @@ static bool take(cli_args *a, option_id id, const char *name, const char *v)
     case O_OUTPUT: a->req.output = v; return true;
     case O_NEGATIVE: a->req.negative = v; return true;
     case O_MODEL: a->model = v; return true;
+    case O_WITH:
+        if (a->n_with == (int)(sizeof a->with / sizeof *a->with)) return args_wrong(name, v, "is one file too many (7)");
+        a->with[a->n_with++] = v;
+        return true;
     case O_EXPAND: a->expand = true; return true;
     case O_PREVIEW: a->preview = true; return true;
     case O_JSON: a->json = true; return true;

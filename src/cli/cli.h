@@ -25,6 +25,9 @@ typedef struct {
     const char *model;
     char *prompt;        /* malloc'ed, the positional words */
     long threads, n;     /* threads -1: not said */
+    const char *with[7]; /* further files of a released model */
+    int n_with;
+    bool has_size, has_seconds, has_fps, has_steps, has_guidance; /* said, not the default */
     bool has_seed, expand, preview, json, verbose, quiet, help, version, plan_only;
 } cli_args;
 /* Reads argv; a wrong option is a sentence on stderr and false. */

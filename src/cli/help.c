@@ -34,6 +34,7 @@ static const char main_help[] =
     "\n"
     "Machine\n"
     "  -m, --model FILE      weights (himmel-1.safetensors found beside the program); also HIMMEL_MODEL\n"
+    "  -w, --with FILE       what a released model needs beside it: text encoder, tokenizer, upscaler (again for more)\n"
     "  -t, --threads N       of the networks (all cores); part of what the bytes depend on\n"
     "      HIMMEL_ISA        baseline, avx2 or avx512: use no more than that\n"
     "\n"
@@ -99,7 +100,8 @@ static const char models_help[] =
     "  LTX-Video   https://github.com/Lightricks/LTX-Video    2 billion parameters and more\n"
     "  Wan 2.x     https://github.com/Wan-Video               1.3 to 14 billion parameters\n"
     "\n"
-    "himmel-1's transformer has the architecture of LTX-Video. This version opens himmel-1 weights only.\n";
+    "himmel-1's transformer has the architecture of LTX-Video. LTX-Video's own checkpoints open too (docs/ltx-video.md):\n"
+    "  himmel --model ltxv-2b-0.9.8-distilled.safetensors --with t5xxl_bf16.safetensors --with spiece.model \"a cat\"\n";
 
 int cmd_help(int argc, char **argv)
 {

@@ -88,6 +88,7 @@ static void info_text(const himmel_model_info *i, double peak)
     printf("himmel     %s\n", himmel_version());
     printf("model      %s, %.2f million parameters, licence %s\n", i->name, 1e-6 * (double)i->n_params,
            *i->licence ? i->licence : "not stated");
+    if (*i->missing) printf("missing    %s\n", i->missing);
     printf("file       %s, %.1f MiB\n", i->path, (double)i->file_bytes / (1 << 20));
     printf("sha256     %s\n", i->sha256);
     printf("trained on %s\n", *i->data_sha256 ? i->data_sha256 : "no manifest in the file");
@@ -107,6 +108,7 @@ int cmd_info(int argc, char **argv, const cli_env *env)
     args_free(&a);
     himmel_options o = himmel_options_default();
     if (a.threads > 0) o.threads = (int)a.threads;
+    o.with = a.with, o.n_with = a.n_with;
     himmel_ctx *ctx;
     himmel_model_info info;
     const char *named = env->model && *env->model ? env->model : NULL;

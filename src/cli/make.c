@@ -161,13 +161,33 @@ himmel_status make_open(himmel_ctx **ctx, const cli_args *a, const cli_env *env,
     himmel_options o = himmel_options_default();
     if (a->threads > 0) o.threads = (int)a->threads;
     o.identity = env->identity;
+    o.with = a->with, o.n_with = a->n_with;
     return himmel_open(ctx, a->model ? a->model : env->model && *env->model ? env->model : NULL, &o, err);
+}
+
+/* What was not said is as the open model likes it. */
+static void fill_in(cli_args *a, const himmel_ctx *ctx)
+{
+    const himmel_request d = himmel_request_for(ctx, a->req.kind);
+    himmel_request *r = &a->req;
+    if (!a->has_size) r->width = d.width, r->height = d.height;
+    if (!a->has_seconds) r->seconds = d.seconds;
+    if (!a->has_fps) r->fps_num = d.fps_num, r->fps_den = d.fps_den;
+    if (!a->has_steps) r->steps = d.steps;
+    if (!a->has_guidance) r->guidance = d.guidance;
+    if (!r->negative) r->negative = d.negative;
 }
 
 static himmel_status make_all(cli_args *a, const cli_env *env, himmel_error *err)
 {
     himmel_ctx *ctx;
+    himmel_model_info info;
     himmel_status rc = make_open(&ctx, a, env, err);
+    if (!rc) {
+        fill_in(a, ctx);
+        rc = himmel_info(ctx, &info, err);
+        if (!rc && !strcmp(info.family, "himmel")) make_tell_unknown(a, a->prompt);
+    }
     const char *const output = a->req.output;
     for (long i = 1; i <= a->n && !rc; i++) {
         char path[CLI_MAX_PATH], full[MAX_FULL_PROMPT];
@@ -218,7 +238,6 @@ int cmd_make(himmel_kind kind, int argc, char **argv, const cli_env *env)
         show_error(a.json, &err);
         goto done;
     }
-    make_tell_unknown(&a, a.req.prompt);
     const himmel_status rc = make_all(&a, env, &err);
     if (rc) show_error(a.json, &err);
     code = !rc ? EXIT_DONE : rc == HIMMEL_ECANCELLED && stop_asked() ? stop_exit_code() : EXIT_FAILED;

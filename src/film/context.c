@@ -5,7 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/sha256.h"
 #include "film/film.h"
+#include "formats/safetensors.h"
 #include "provenance/identity.h"
 
 static const char weights_name[] = "himmel-1.safetensors";
@@ -53,8 +55,35 @@ static himmel_status find_weights(char *path, size_t cap, himmel_error *err)
                    weights_name, above, above);
 }
 
+/* himmel-1 and every other model: a file says what it is. */
+static himmel_status open_model(himmel_ctx *ctx, const himmel_options *o, himmel_error *err)
+{
+    const char *paths[HM_MODEL_MAX_FILES] = {ctx->path};
+    hm_st *st;
+    himmel_status rc = hm_st_open(&st, ctx->path, err);
+    if (rc) return rc;
+    const char *config = hm_st_meta(st, "config");
+    const bool own = hm_st_find(st, "tokenizer.spiece") || (config && strstr(config, "\"himmel\""));
+    hm_st_close(st);
+    if (own && o->n_with)
+        return hm_fail(err, HIMMEL_EINVAL, "%s: himmel-1 needs no further files", ctx->path);
+    if (own) return hm_himmel1_open(&ctx->model, ctx->path, err);
+    if (o->n_with < 0 || o->n_with > HM_MODEL_MAX_FILES - 1)
+        return hm_fail(err, HIMMEL_EINVAL, "%d further files are named, at most %d are possible", o->n_with,
+                       (int)HM_MODEL_MAX_FILES - 1);
+    for (int i = 0; i < o->n_with; i++) paths[i + 1] = o->with[i];
+    rc = hm_model_open(&ctx->released, paths, o->n_with + 1, err);
+    if (!rc) hm_model_get_facts(ctx->released, &ctx->facts);
+    return rc;
+}
+
 static void count(himmel_ctx *ctx)
 {
+    if (ctx->released) {
+        ctx->n_params = ctx->facts.n_params;
+        return;
+    }
+
     const hm_st *st = ctx->model->st;
     for (size_t i = 0; i < hm_st_count(st); i++) {
         const char *name;
@@ -81,7 +110,7 @@ himmel_status himmel_open(himmel_ctx **out, const char *path, const himmel_optio
         *ctx->identity_dir = 0; /* no home: an error once something must be signed */
     if (!rc) {
         hm_set_threads(ctx->threads);
-        rc = hm_himmel1_open(&ctx->model, ctx->path, err);
+        rc = open_model(ctx, &o, err);
     }
     if (rc) {
         himmel_close(ctx);
@@ -100,6 +129,7 @@ void himmel_close(himmel_ctx *ctx)
 {
     if (!ctx) return;
     hm_himmel1_close(ctx->model);
+    hm_model_close(ctx->released);
     hm_identity_free(ctx->identity);
     pthread_mutex_destroy(&ctx->lock);
     free(ctx);
@@ -107,6 +137,7 @@ void himmel_close(himmel_ctx *ctx)
 
 static const char *meta(const himmel_ctx *ctx, const char *key)
 {
+    if (!ctx->model) return "";
     const char *v = hm_st_meta(ctx->model->st, key);
     return v ? v : "";
 }
@@ -115,9 +146,11 @@ himmel_status himmel_info(himmel_ctx *ctx, himmel_model_info *info, himmel_error
 {
     if (!ctx || !info)
         return hm_fail(err, HIMMEL_EINVAL, "himmel_info: no context or no place for the answer");
-    *info = (himmel_model_info){.name = ctx->model->name,
+    *info = (himmel_model_info){.name = ctx->model ? ctx->model->name : ctx->facts.name,
+                                .family = ctx->model ? "himmel" : ctx->facts.family,
+                                .missing = ctx->model ? "" : ctx->facts.missing,
                                 .path = ctx->path,
-                                .sha256 = ctx->model->sha256,
+                                .sha256 = hm_ctx_sha256(ctx),
                                 .licence = meta(ctx, "himmel.licence"),
                                 .data_sha256 = meta(ctx, "himmel.data_manifest_sha256"),
                                 .config = meta(ctx, "config"),
@@ -126,6 +159,40 @@ himmel_status himmel_info(himmel_ctx *ctx, himmel_model_info *info, himmel_error
                                 .n_params = ctx->n_params,
                                 .threads = ctx->threads};
     return HIMMEL_OK;
+}
+
+const char *hm_ctx_sha256(himmel_ctx *ctx)
+{
+    if (ctx->model) return ctx->model->sha256;
+    pthread_mutex_lock(&ctx->lock);
+    hm_map map;
+    if (!*ctx->sha256 && !hm_map_open(&map, ctx->path, NULL)) {
+        hm_sha256 s;
+        uint8_t d[32];
+        hm_sha256_init(&s);
+        hm_sha256_add(&s, map.data, map.len);
+        hm_sha256_end(&s, d);
+        hm_sha256_hex(d, ctx->sha256);
+        hm_map_close(&map);
+    }
+    pthread_mutex_unlock(&ctx->lock);
+    return ctx->sha256;
+}
+
+himmel_request himmel_request_for(const himmel_ctx *ctx, himmel_kind kind)
+{
+    himmel_request r = himmel_request_default();
+    r.kind = kind;
+    if (ctx->model && kind == HIMMEL_IMAGE) r.width = 1024, r.height = 576;
+    if (ctx->model) return r;
+    const hm_model_facts *f = &ctx->facts;
+    r.width = f->width, r.height = f->height;
+    r.fps_num = (int)(1000 * f->fps + 0.5), r.fps_den = 1000;
+    r.seconds = (double)(f->n_frames - 1) / f->fps;
+    r.steps = f->steps;
+    r.guidance = f->guidance;
+    r.negative = f->negative;
+    return r;
 }
 
 double himmel_peak_gflops(himmel_ctx *ctx)

@@ -367,6 +367,8 @@ himmel_status himmel_edit_run(himmel_ctx *ctx, const himmel_request *req, const 
                               himmel_error *err)
 {
     static const char *const names[HIMMEL_N_PHASES] = {"text", "sample", "decode", "refine", "scale", "encode"};
+    if (ctx->released)
+        return hm_fail(err, HIMMEL_EINVAL, "editing works with himmel-1; with %s films and pictures can be made", ctx->facts.name);
     job *j = calloc(1, sizeof *j);
     if (!j) return hm_fail(err, HIMMEL_ENOMEM, "out of memory");
     j->d = (hm_edit){.ctx = ctx, .e = edit, .req = *req};

@@ -9,9 +9,13 @@
 #include "himmel.h"
 #include "media/scale.h"
 #include "models/himmel/himmel1.h"
+#include "models/model.h"
 
 struct himmel_ctx {
-    hm_himmel1 *model;
+    hm_himmel1 *model;      /* or */
+    hm_model *released;     /* another model; one of both is NULL */
+    hm_model_facts facts;   /* of the released one */
+    char sha256[65];        /* of its file; "" = not computed yet (hm_ctx_sha256) */
     char path[4096], isa[64];
     int threads;
     uint64_t file_bytes, n_params;
@@ -106,6 +110,13 @@ const void *hm_stream_frame(hm_stream *s, double at, hm_pix *t);
 const hm_stream_cost *hm_stream_costs(const hm_stream *s);
 himmel_status hm_stream_plan(const hm_himmel1 *m, int gw, int gh, int threads, hm_stream_cost *cost,
                              himmel_error *err);
+
+/* ---- released models (released.c) ---- */
+
+himmel_status hm_released_generate(himmel_ctx *ctx, const himmel_request *req, himmel_result *result, himmel_error *err);
+himmel_status hm_released_plan(himmel_ctx *ctx, const himmel_request *req, himmel_plan_info *plan, himmel_error *err);
+/* SHA-256 of the model's file; read once, which takes its time with gigabytes. */
+const char *hm_ctx_sha256(himmel_ctx *ctx);
 
 /* ---- small things ---- */
 

@@ -229,6 +229,7 @@ himmel_status himmel_generate(himmel_ctx *ctx, const himmel_request *req, himmel
                               himmel_error *err)
 {
     job j = {.ctx = ctx, .req = req, .start = hm_now(), .keep = {.path = req->keep}};
+    if (ctx->released) return hm_released_generate(ctx, req, result, err);
     himmel_status rc = himmel_check(req, err);
     if (!rc) rc = hm_plan_shapes(ctx, req, &j.plan, err);
     if (rc) return rc;

@@ -71,6 +71,7 @@ double hm_plan_film_seconds(const himmel_plan_info *plan, const himmel_request *
 himmel_status himmel_plan(himmel_ctx *ctx, const himmel_request *req, himmel_plan_info *plan,
                           himmel_error *err)
 {
+    if (ctx->released) return hm_released_plan(ctx, req, plan, err);
     himmel_status rc = himmel_check(req, err);
     if (!rc) rc = hm_plan_shapes(ctx, req, plan, err);
     if (rc) return rc;

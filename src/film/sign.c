@@ -38,12 +38,13 @@ static char *request_text(const hm_signer *s)
 static hm_credit credit(const hm_signer *s, const char *request)
 {
     const himmel_request *r = s->req;
-    const hm_himmel1 *m = s->ctx->model;
+    const himmel_ctx *ctx = s->ctx;
+    const hm_himmel1 *m = ctx->model; /* NULL: a released model */
     const bool open = r->sign_prompt != 0;
-    return (hm_credit){.model = m->name,
-                       .model_version = m->version,
-                       .model_sha256 = m->sha256,
-                       .data_sha256 = hm_st_meta(m->st, "himmel.data_manifest_sha256"),
+    return (hm_credit){.model = m ? m->name : ctx->facts.name,
+                       .model_version = m ? m->version : ctx->facts.family,
+                       .model_sha256 = m ? m->sha256 : ctx->sha256,
+                       .data_sha256 = m ? hm_st_meta(m->st, "himmel.data_manifest_sha256") : NULL,
                        .request = request,
                        .prompt = open ? r->prompt : NULL,
                        .seed = open ? &r->seed : NULL,

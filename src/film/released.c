@@ -1,0 +1,261 @@
+/* released.c - films and pictures with a released model (models/model.h).   SPDX-License-Identifier: MIT
+ *   request -> the next size and length that the model can -> model -> frame by frame: scale and cut, mark ->
+ * file The encoder is open before the work, so a place that cannot be written is known at once; frames never
+ * lie in memory together. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "film/film.h"
+#include "film/sign.h"
+#include "media/encode.h"
+#include "media/image.h"
+#include "provenance/visible_mark.h"
+
+enum { MAX_TAGS = 12, PREVIEW_WIDTH = 256, ENCODER_FRAMES = 28 };
+enum { P_TEXT, P_SAMPLE, P_DECODE, P_REFINE, P_SCALE, P_ENCODE };
+
+typedef struct {
+    himmel_ctx *ctx;
+    const himmel_request *req;
+    hm_model_job job;
+    int n_frames; /* of the file */
+    himmel_result result;
+    hm_encoder *encoder;
+    hm_vmark *mark;
+    hm_scaler *scaler, *preview_scaler;
+    uint8_t *picture, *preview;
+    int preview_w, preview_h;
+    double start, phase_start, last_preview;
+    char phase[16];
+    hm_signer signer;
+    hm_tag tags[MAX_TAGS];
+    size_t n_tags;
+    char tag_text[3][256];
+    bool done; /* all frames of the file are there */
+} job;
+
+/* The model's job for a request: sides and frames rounded up; what is too much is cut off again. */
+static hm_model_job job_for(const himmel_ctx *ctx, const himmel_request *r, int *n_frames)
+{
+    const hm_model_facts *f = &ctx->facts;
+    const bool film = r->kind == HIMMEL_FILM;
+    const double fps = film ? (double)r->fps_num / r->fps_den : f->fps;
+    *n_frames = film ? HM_MAX(1, (int)lround(r->seconds * fps)) : 1;
+    return (hm_model_job){
+        .prompt = r->prompt,
+        .negative = r->negative,
+        .width = (r->width + f->side_step - 1) / f->side_step * f->side_step,
+        .height = (r->height + f->side_step - 1) / f->side_step * f->side_step,
+        .n_frames = (*n_frames - 2 + f->frame_step) / f->frame_step * f->frame_step + 1,
+        .fps = fps,
+        .seed = r->seed,
+        .steps = r->steps,
+        .guidance = r->guidance == f->guidance ? -1 : r->guidance, /* unchanged: the makers' own way */
+        .threads = ctx->threads};
+}
+
+/* ---- progress ---- */
+
+static int on_step(void *user, const char *phase, int step, int n_steps)
+{
+    job *j = user;
+    const double now = hm_now();
+    if (strcmp(j->phase, phase)) {
+        snprintf(j->phase, sizeof j->phase, "%s", phase);
+        j->phase_start = now;
+    }
+    if (!j->req->on_progress) return 0;
+    const double eta = step > 1 ? (now - j->phase_start) / (step - 1) * (n_steps - step) : -1;
+    const himmel_progress p = {.phase = phase,
+                               .step = step,
+                               .n_steps = n_steps,
+                               .eta_seconds = eta,
+                               .note = "",
+                               .fraction =
+                                   eta < 0 ? 0 : (now - j->start) / HM_MAX(now - j->start + eta, 1e-9)};
+    return j->req->on_progress(j->req->user, &p);
+}
+
+static int preview(job *j, const float *rgb, double seconds)
+{
+    if (!j->preview_scaler || (hm_now() - j->last_preview < 0.25)) return 0;
+    const hm_frame small = {HM_FRAME_RGB8, j->preview_w, j->preview_h, {j->preview}, {3 * j->preview_w}};
+    hm_scale(j->preview_scaler, rgb, HM_PIX_F32, &small);
+    j->last_preview = hm_now();
+    const himmel_picture pic = {j->preview, j->preview_w, j->preview_h, seconds, 0};
+    return j->req->on_preview(j->req->user, &pic);
+}
+
+static himmel_status on_frame(void *user, int i, const float *rgb, himmel_error *err)
+{
+    job *j = user;
+    const himmel_request *r = j->req;
+    const bool film = r->kind == HIMMEL_FILM;
+    if (i >= j->n_frames) return HIMMEL_OK; /* the model's last ones are more than was asked for */
+    const hm_frame picture = {HM_FRAME_RGB8, r->width, r->height, {j->picture}, {3 * r->width}};
+    const hm_frame *to = film ? hm_encoder_frame(j->encoder, err) : &picture;
+    if (!to) return HIMMEL_ENOMEM;
+    const double seconds = (double)i / j->job.fps, t0 = hm_now();
+    hm_scale(j->scaler, rgb, HM_PIX_F32, to);
+    if (j->mark) hm_vmark_draw(j->mark, to, seconds);
+    const double t1 = hm_now();
+    himmel_status rc = HIMMEL_OK;
+    if (film) rc = hm_encoder_push(j->encoder, err);
+    else
+        rc = hm_image_write_sealed(r->output, to, j->tags, j->n_tags, hm_signer_seal, &j->signer,
+                                   &j->result.file_bytes, err);
+    j->result.phase[P_SCALE].seconds += t1 - t0;
+    j->result.phase[P_ENCODE].seconds += hm_now() - t1;
+    if (!rc && preview(j, rgb, seconds) && film)
+        rc = hm_fail(err, HIMMEL_ECANCELLED, "stopped after frame %d of %d", i + 1, j->n_frames);
+    j->done = !rc && i + 1 == j->n_frames;
+    return rc;
+}
+
+/* ---- set-up ---- */
+
+static void add_tag(job *j, const char *key, const char *value)
+{
+    if (value && *value) j->tags[j->n_tags++] = (hm_tag){key, value};
+}
+
+static void make_tags(job *j)
+{
+    const himmel_request *r = j->req;
+    snprintf(j->tag_text[0], sizeof j->tag_text[0], "%llu", (unsigned long long)r->seed);
+    snprintf(j->tag_text[1], sizeof j->tag_text[1], "himmel %s (%.60s, %d threads, %.80s)", HIMMEL_VERSION,
+             j->ctx->isa, j->ctx->threads, hm_media_version());
+    snprintf(j->tag_text[2], sizeof j->tag_text[2], "steps %d, guidance %g", r->steps, r->guidance);
+    add_tag(j, "comment", "made by a machine: himmel, from a text prompt");
+    add_tag(j, "prompt", r->prompt);
+    add_tag(j, "negative", r->negative);
+    add_tag(j, "seed", j->tag_text[0]);
+    add_tag(j, "sampler", j->tag_text[2]);
+    add_tag(j, "model", j->ctx->facts.name);
+    add_tag(j, "model_sha256", hm_ctx_sha256(j->ctx));
+    add_tag(j, "software", j->tag_text[1]);
+}
+
+static himmel_status prepare(job *j, himmel_error *err)
+{
+    const himmel_request *r = j->req;
+    const bool film = r->kind == HIMMEL_FILM;
+    himmel_status rc = hm_signer_open(&j->signer, j->ctx, r, err);
+    if (rc) return rc;
+    make_tags(j);
+    const hm_encoder_opts eo = {r->width, r->height, r->fps_num,     r->fps_den,
+                                j->tags,  j->n_tags, hm_signer_seal, &j->signer};
+    rc = film ? hm_encoder_open(&j->encoder, r->output, &eo, err) : hm_probe_output(r->output, err);
+    const double W = j->job.width, H = j->job.height, w = r->width, h = r->height;
+    hm_scale_opts so = {(int)W,         (int)H,    (W - w) / 2,
+                        (H - h) / 2,    w,         h,
+                        r->width,       r->height, film ? HM_FRAME_YUV420 : HM_FRAME_RGB8,
+                        j->ctx->threads};
+    if (!rc) rc = hm_scaler_new(&j->scaler, &so, err);
+    if (!rc && r->visible_mark) rc = hm_vmark_new(&j->mark, r->width, r->height, err);
+    j->preview_w = HM_MIN((int)PREVIEW_WIDTH, r->width);
+    j->preview_h = HM_MAX(1, j->preview_w * r->height / r->width);
+    so.out_w = j->preview_w, so.out_h = j->preview_h, so.kind = HM_FRAME_RGB8;
+    if (!rc && r->on_preview) rc = hm_scaler_new(&j->preview_scaler, &so, err);
+    j->preview = malloc(3 * (size_t)j->preview_w * (size_t)j->preview_h);
+    j->picture = film ? NULL : malloc(3 * (size_t)r->width * (size_t)r->height);
+    if (!rc && (!j->preview || (!film && !j->picture)))
+        rc = hm_fail(err, HIMMEL_ENOMEM, "out of memory for a film of %dx%d", r->width, r->height);
+    return rc;
+}
+
+static himmel_status run(job *j, himmel_error *err)
+{
+    hm_model_cost c;
+    himmel_status rc = hm_model_run(j->ctx->released, &j->job, &c, err);
+    himmel_phase *p = j->result.phase;
+    const double outside = p[P_SCALE].seconds + p[P_ENCODE].seconds;
+    p[P_TEXT].seconds = c.text_seconds, p[P_TEXT].gflop = c.text_gflop;
+    p[P_SAMPLE].seconds = c.sample_seconds, p[P_SAMPLE].gflop = c.sample_gflop;
+    p[P_DECODE].seconds = HM_MAX(c.decode_seconds - outside, 0.0), p[P_DECODE].gflop = c.decode_gflop;
+    j->result.arena_bytes = c.peak_bytes;
+    const double t0 = hm_now();
+    if (!rc && !j->done)
+        rc = hm_fail(err, HIMMEL_EINTERNAL, "%s gave fewer frames than it was asked for", j->ctx->facts.name);
+    if (!rc && j->encoder) rc = hm_encoder_finish(j->encoder, &j->result.file_bytes, err);
+    p[P_ENCODE].seconds += hm_now() - t0;
+    return rc;
+}
+
+static himmel_status plan_job(himmel_ctx *ctx, const himmel_request *req, const hm_model_job *mj,
+                              himmel_plan_info *plan, hm_model_cost *c, himmel_error *err)
+{
+    const himmel_status rc = hm_model_plan(ctx->released, mj, c, err);
+    if (rc) return rc;
+    const uint64_t pixels = (uint64_t)req->width * (uint64_t)req->height;
+    *plan = (himmel_plan_info){.blocks_x = mj->width / ctx->facts.side_step,
+                               .blocks_y = mj->height / ctx->facts.side_step,
+                               .blocks_t = (mj->n_frames - 1) / ctx->facts.frame_step + 1,
+                               .base_width = mj->width,
+                               .base_height = mj->height,
+                               .gflop_sample = c->text_gflop + c->sample_gflop,
+                               .gflop_film = c->decode_gflop,
+                               .peak_bytes =
+                                   c->peak_bytes + ctx->facts.file_bytes + ENCODER_FRAMES * pixels * 3 / 2};
+    /* Mapped weights can be dropped and read again; what the networks work in cannot. */
+    const uint64_t ram = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    if (c->peak_bytes + ENCODER_FRAMES * pixels * 3 / 2 > ram)
+        return hm_fail(err, HIMMEL_ENOMEM,
+                       "this would need %.1f GiB of memory beside the weights, the machine has %.1f",
+                       (double)c->peak_bytes / (1 << 30), (double)ram / (1 << 30));
+    return HIMMEL_OK;
+}
+
+himmel_status hm_released_plan(himmel_ctx *ctx, const himmel_request *req, himmel_plan_info *plan,
+                               himmel_error *err)
+{
+    hm_model_cost c;
+    himmel_status rc = himmel_check(req, err);
+    *plan = (himmel_plan_info){0};
+    if (rc) return rc;
+    int n_frames;
+    const hm_model_job mj = job_for(ctx, req, &n_frames);
+    rc = plan_job(ctx, req, &mj, plan, &c, err);
+    if (rc) return rc;
+    plan->n_frames = n_frames;
+    plan->seconds = (plan->gflop_sample + plan->gflop_film) / HM_MAX(0.7 * himmel_peak_gflops(ctx), 1e-3);
+    return HIMMEL_OK;
+}
+
+static void cleanup(job *j)
+{
+    hm_encoder_free(j->encoder); /* deletes what is unfinished */
+    hm_vmark_free(j->mark);
+    hm_scaler_free(j->scaler);
+    hm_scaler_free(j->preview_scaler);
+    free(j->picture);
+    free(j->preview);
+}
+
+himmel_status hm_released_generate(himmel_ctx *ctx, const himmel_request *req, himmel_result *result,
+                                   himmel_error *err)
+{
+    static const char *const names[HIMMEL_N_PHASES] = {"text",   "sample", "decode",
+                                                       "refine", "scale",  "encode"};
+    job j = {.ctx = ctx, .req = req, .start = hm_now()};
+    himmel_plan_info plan;
+    hm_model_cost c;
+    himmel_status rc = himmel_check(req, err);
+    if (rc) return rc;
+    j.job = job_for(ctx, req, &j.n_frames);
+    j.job.on_step = on_step, j.job.on_frame = on_frame, j.job.user = &j;
+    rc = plan_job(ctx, req, &j.job, &plan, &c, err);
+    if (rc) return rc;
+    hm_set_threads(ctx->threads);
+    for (int i = 0; i < HIMMEL_N_PHASES; i++) j.result.phase[i].name = names[i];
+    j.result.width = req->width, j.result.height = req->height, j.result.n_frames = j.n_frames;
+    rc = prepare(&j, err);
+    if (!rc) rc = run(&j, err);
+    cleanup(&j);
+    j.result.seconds = hm_now() - j.start;
+    if (result) *result = j.result;
+    return rc;
+}

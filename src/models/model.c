@@ -1,0 +1,109 @@
+/* model.c - the released families, and which of them a file belongs to.   SPDX-License-Identifier: MIT */
+#include "models/model.h"
+
+#include <stdlib.h>
+
+#include "formats/safetensors.h"
+#include "models/families.h"
+
+struct hm_model {
+    const hm_model_ops *ops;
+    void *self;
+};
+
+static const hm_model_ops *const families[] = {&hm_ltx_ops};
+
+himmel_status hm_model_open(hm_model **out, const char *const *paths, int n_paths, himmel_error *err)
+{
+    *out = NULL;
+    if (n_paths < 1 || n_paths > HM_MODEL_MAX_FILES)
+        return hm_fail(err, HIMMEL_EINVAL, "%d files are named, a model has 1 to %d", n_paths,
+                       (int)HM_MODEL_MAX_FILES);
+    size_t f = 0;
+    while (f < HM_COUNT(families) && !families[f]->claims(paths[0])) f++;
+    if (f == HM_COUNT(families)) {
+        hm_st *st; /* a broken file has its own sentence */
+        const himmel_status rc = hm_st_open(&st, paths[0], err);
+        if (rc) return rc;
+        const char *name = "nothing";
+        if (hm_st_count(st)) hm_st_at(st, 0, &name);
+        const himmel_status unknown = hm_fail(
+            err, HIMMEL_EMODEL,
+            "%s: not a model that himmel knows: its %zu tensors begin with \"%.80s\" (himmel-1 and LTX-Video "
+            "checkpoints in one file are known)",
+            paths[0], hm_st_count(st), name);
+        hm_st_close(st);
+        return unknown;
+    }
+    hm_model *m = calloc(1, sizeof *m);
+    if (!m) return hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", paths[0]);
+    m->ops = families[f];
+    const himmel_status rc = m->ops->open(&m->self, paths, n_paths, err);
+    if (rc) free(m);
+    else *out = m;
+    return rc;
+}
+
+void hm_model_close(hm_model *m)
+{
+    if (!m) return;
+    m->ops->close(m->self);
+    free(m);
+}
+
+void hm_model_get_facts(const hm_model *m, hm_model_facts *f)
+{
+    m->ops->facts(m->self, f);
+}
+
+static himmel_status check_items(const hm_model_facts *f, const hm_model_job *job, himmel_error *err)
+{
+    if (job->n_items && !f->takes_items)
+        return hm_fail(err, HIMMEL_EINVAL, "%s takes no pictures or clips", f->name);
+    if (job->start && !f->takes_start)
+        return hm_fail(err, HIMMEL_EINVAL, "%s cannot start from a film", f->name);
+    for (int i = 0; i < job->n_items; i++) {
+        const hm_model_item *it = &job->items[i];
+        const bool clip = it->n_frames > 1;
+        if (it->n_frames < 1 || (it->n_frames - 1) % f->frame_step || it->at < 0 ||
+            it->at > job->n_frames - it->n_frames || (clip && it->at % f->frame_step))
+            return hm_fail(err, HIMMEL_EINVAL,
+                           "given clip %d has %d frames at frame %d of %d: it must have 1 + a multiple of "
+                           "%d, begin at a "
+                           "multiple of it and end within the film",
+                           i + 1, it->n_frames, it->at, job->n_frames, f->frame_step);
+    }
+    return HIMMEL_OK;
+}
+
+himmel_status hm_model_check(const hm_model *m, const hm_model_job *job, himmel_error *err)
+{
+    hm_model_facts f;
+    hm_model_get_facts(m, &f);
+    if (*f.missing) return hm_fail(err, HIMMEL_EMODEL, "%s", f.missing);
+    if (job->width < f.side_step || job->height < f.side_step || job->width % f.side_step ||
+        job->height % f.side_step)
+        return hm_fail(err, HIMMEL_EINVAL, "%s: size is %dx%d, sides are multiples of %d", f.name, job->width,
+                       job->height, f.side_step);
+    if (job->n_frames < 1 || (job->n_frames - 1) % f.frame_step || job->n_frames > f.max_frames)
+        return hm_fail(err, HIMMEL_EINVAL, "%s: %d frames, must be 1 + a multiple of %d, at most %d", f.name,
+                       job->n_frames, f.frame_step, f.max_frames);
+    if (!(job->fps > 0 && job->fps <= 240))
+        return hm_fail(err, HIMMEL_EINVAL, "%s: %g frames a second", f.name, job->fps);
+    return check_items(&f, job, err);
+}
+
+himmel_status hm_model_plan(const hm_model *m, const hm_model_job *job, hm_model_cost *cost,
+                            himmel_error *err)
+{
+    *cost = (hm_model_cost){0};
+    const himmel_status rc = hm_model_check(m, job, err);
+    return rc ? rc : m->ops->plan(m->self, job, cost, err);
+}
+
+himmel_status hm_model_run(const hm_model *m, const hm_model_job *job, hm_model_cost *cost, himmel_error *err)
+{
+    *cost = (hm_model_cost){0};
+    const himmel_status rc = hm_model_check(m, job, err);
+    return rc ? rc : m->ops->run(m->self, job, cost, err);
+}
