@@ -269,7 +269,7 @@ bool hm_ask_input(hm_ask *a, const char *name, bool needed, hm_input *out)
     if (id) snprintf(out->from, sizeof out->from, "%s", id);
     if (!(id ? link_input(a, name, id, path) : url ? data_url(a, name, url, path) : store_input(a, name, f->data, f->len, path))) return false;
     himmel_error err;
-    if (himmel_probe(path, &out->media, &err)) {
+    if (hm_jail_probe(c->srv->jail, path, &out->media, &err)) {
         const char *why = strstr(err.message, out->path) ? strstr(err.message, out->path) + strlen(out->path) : err.message;
         return !hm_answer_error(c, 400, name, "invalid_file", "%s is no film or picture that can be read%s", name, why);
     }

@@ -45,6 +45,7 @@ static json_t *check_result(const himmel_verdict *v)
                             (json_int_t)time(NULL), "results", "type", "c2pa", "outcome",
                             v->credentials == HIMMEL_LAYER_ABSENT ? "not_detected" : "detected", "validation_state", state, "issuer", issuer,
                             "model", "generated_at", when);
+    json_object_del(all, "file"); /* its name here says nothing to anybody */
     json_object_set_new(out, "himmel", all ? all : json_null());
     return out;
 }
@@ -61,11 +62,11 @@ static bool post_check(hm_call *c)
     FILE *f = fopen(path, "wbe");
     bool ok = f && fwrite(file->data, 1, file->len, f) == file->len;
     if (f) ok = !fclose(f) && ok;
-    himmel_status rc = ok ? himmel_verify(path, c->srv->o.identity, &v, &err) : hm_fail(&err, HIMMEL_EIO, "file cannot be stored");
+    himmel_status rc = ok ? hm_jail_verify(c->srv->jail, path, c->srv->o.identity, &v, &err) : hm_fail(&err, HIMMEL_EIO, "file cannot be stored");
     unlink(path);
     if (rc) return hm_answer_status(c, &err);
     json_t *out = check_result(&v);
-    himmel_verdict_free(&v);
+    free(v.json);
     return hm_answer_json(c, 200, out);
 }
 

@@ -9,6 +9,7 @@
 
 #include "server/files.h"
 #include "server/form.h"
+#include "server/jail.h"
 #include "server/queue.h"
 #include "server/server.h"
 #include "server/store.h"
@@ -25,6 +26,7 @@ typedef struct {
     hm_http *http;
     hm_log *log;
     hm_hooks *hooks;
+    hm_jail *jail; /* where uploads are looked at */
     pthread_mutex_t door; /* of jobs into the journal: limits are counted and jobs added under it */
     int port;      /* that we listen on */
     double start;  /* hm_now() */

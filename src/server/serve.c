@@ -97,7 +97,8 @@ static void say_hello(const hm_server *srv)
 static himmel_status start(hm_server *srv, int *lock, himmel_error *err)
 {
     const hm_serve_options *o = &srv->o;
-    himmel_status rc = hm_files_init(o->data, err);
+    himmel_status rc = hm_jail_new(&srv->jail, err); /* before there are threads */
+    if (!rc) rc = hm_files_init(o->data, err);
     if (!rc) rc = lock_data(o->data, lock, err);
     if (!rc) rc = hm_store_open(&srv->store, o->data, err);
     if (!rc) rc = check_door(o, srv->store, err);
@@ -129,6 +130,7 @@ himmel_status hm_serve(const hm_serve_options *o, bool (*stop)(void), himmel_err
     hm_hooks_free(srv.hooks);
     hm_log_free(srv.log);
     hm_store_close(srv.store);
+    hm_jail_free(srv.jail);
     pthread_mutex_destroy(&srv.door);
     if (lock >= 0) close(lock);
     return rc;

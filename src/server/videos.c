@@ -455,7 +455,7 @@ static bool post_character(hm_call *c)
     FILE *f = fopen(part, "wbe");
     if (!f || fwrite(video->data, 1, video->len, f) != video->len) rc = hm_fail(&err, HIMMEL_EIO, "video cannot be stored");
     if (f && fclose(f) && !rc) rc = hm_fail(&err, HIMMEL_EIO, "video cannot be stored");
-    if (!rc && (himmel_probe(part, &m, NULL) || m.seconds <= 0)) rc = hm_fail(&err, HIMMEL_EFORMAT, "video is no film that can be read");
+    if (!rc && (hm_jail_probe(c->srv->jail, part, &m, NULL) || m.seconds <= 0)) rc = hm_fail(&err, HIMMEL_EFORMAT, "video is no film that can be read");
     if (!rc) rc = hm_publish(part, path, &err);
     if (!rc) rc = hm_store_add_character(c->srv->store, &ch, &err);
     if (rc) remove(part), remove(path);

@@ -151,6 +151,8 @@ def everything(s, maker, owner):
     content = s.ask("GET", f"/v1/videos/{film['id']}/content", headers=maker).body
     ch = s.ask("POST", "/v1/videos/characters", form=[("name", "Mossy"), ("video", ("a.mp4", content))], headers=maker).json
     check([c["id"] for c in s.ask("GET", "/v1/videos/characters", headers=maker).json["data"]] == [ch["id"]], "characters listed")
+    seen = s.ask("POST", "/v1/content_provenance_checks", form=[("file", ("a.mp4", content))], headers=maker)
+    check(seen.status == 200 and seen.json["results"][0]["validation_state"] == "valid" and D.encode() not in seen.body, f"what is in a film: {seen.body[:300]}")
     z = s.ask("GET", "/himmel/v1/export", headers=maker)
     check(z.status == 200 and z.headers["Content-Type"] == "application/zip", f"export: {z.status}")
     with zipfile.ZipFile(io.BytesIO(z.body)) as f:
