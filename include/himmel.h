@@ -151,6 +151,7 @@ typedef struct {
     /* NULL, or a path: the sampler's state is saved in files path.0, path.1 ... some times a second, and the same request
      * goes on from there to the same bytes, whatever ended the last attempt. Removed once the film is complete. */
     const char *keep;
+    int sound;             /* 1: films get a soundtrack made from the words: wind, sea, rain, thunder, night */
 } himmel_request;
 
 /* A film of 1920x1080, 10 s, 24 fps, seed 0, 25 steps, guidance 3, with the mark; prompt and output NULL. */
@@ -244,7 +245,8 @@ typedef struct {
 HIMMEL_API himmel_edit himmel_edit_default(void);
 
 /* Make one film or picture from others. In req, width and height 0 and fps_num 0 follow the first input, prompt may be
- * NULL, seconds counts for NEW only. Frames of clips go through untouched (before the mark and encoding). Otherwise as
+ * NULL, seconds counts for NEW only. Frames of clips go through untouched (before the mark and encoding), and so does
+ * their sound. Otherwise as
  * himmel_generate; EFORMAT, EIO: an input cannot be read; EINVAL names the field, the file and the value. */
 HIMMEL_API himmel_status himmel_edit_run(himmel_ctx *ctx, const himmel_request *req, const himmel_edit *edit,
                                          himmel_result *result, himmel_error *err);

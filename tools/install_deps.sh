@@ -2,7 +2,7 @@
 # Install the Debian packages that building and testing himmel needs; say which when that is not possible.
 set -eu
 need="build-essential cmake ninja-build pkg-config libdnnl-dev libavcodec-dev libavformat-dev libavutil-dev
-      libswscale-dev libjansson-dev libssl-dev libmicrohttpd-dev libsqlite3-dev libcurl4-openssl-dev ffmpeg python3
+      libswscale-dev libswresample-dev libjansson-dev libssl-dev libmicrohttpd-dev libsqlite3-dev libcurl4-openssl-dev ffmpeg python3
       chromium"
 missing=""
 for p in $need; do

@@ -29,6 +29,7 @@ typedef enum {
     O_NO_MARK,
     O_SIGN_PROMPT,
     O_MINING,
+    O_SOUND,
     O_PLAN,
     O_HELP,
     O_VERSION
@@ -59,6 +60,7 @@ static const struct {
                {"no-visible-mark", 0, O_NO_MARK, false},
                {"sign-prompt", 0, O_SIGN_PROMPT, false},
                {"mining", 0, O_MINING, true},
+               {"sound", 0, O_SOUND, false},
                {"plan", 0, O_PLAN, false},
                {"help", 'h', O_HELP, false},
                {"version", 0, O_VERSION, false}};
@@ -193,6 +195,7 @@ static bool take(cli_args *a, option_id id, const char *name, const char *v)
     case O_MINING:
         a->req.mining = !strcmp(v, "allowed") ? HIMMEL_MINING_ALLOWED : HIMMEL_MINING_FORBIDDEN;
         return !strcmp(v, "allowed") || !strcmp(v, "forbidden") || args_wrong(name, v, "wants allowed or forbidden");
+    case O_SOUND: a->req.sound = 1; return true;
     case O_PLAN: a->plan_only = true; return true;
     case O_HELP: a->help = true; return true;
     case O_VERSION: a->version = true; return true;

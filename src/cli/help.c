@@ -19,6 +19,7 @@ static const char main_help[] =
     "      --steps N         more steps, finer result, 1 to 200            (25)\n"
     "      --guidance N      how strictly to follow the prompt, 1 to 20    (3)\n"
     "      --negative TEXT   what to keep away from\n"
+    "      --sound           a soundtrack made from the words: wind, sea, rain, thunder, night\n"
     "  -n, --variations N    several at once: film-1.mp4, film-2.mp4 ...\n"
     "      --expand          fill in what the prompt leaves open and print the full prompt\n"
     "      --no-visible-mark leave out the small himmel sign in the corner\n"

@@ -15,6 +15,7 @@ struct hm_clip {
     int first, n;   /* frames used: first.. of the file */
     int next;       /* frame of the file that the decoder gives next */
     double end;     /* seconds */
+    double start;   /* of frame 0, by the file's clock */
     int w, h, ix, iy, iw, ih; /* result, and the input in it */
     double sx, sy, sw, sh;    /* what of the input is seen */
     hm_scaler *scaler;
@@ -58,6 +59,7 @@ static himmel_status choose_frames(hm_clip *c, double *t, int n, double from, do
     c->first = a, c->n = b - a;
     const double start = t[a];
     for (int i = 0; i < c->n; i++) t[i] = t[a + i] - start;
+    c->start = start;
     c->end = t[c->n - 1] + step;
     c->time = t;
     return HIMMEL_OK;
@@ -113,6 +115,7 @@ int hm_clip_frames(const hm_clip *c) { return c->n; }
 double hm_clip_seconds(const hm_clip *c) { return c->end; }
 
 double hm_clip_time(const hm_clip *c, int k) { return c->time[k]; }
+double hm_clip_origin(const hm_clip *c) { return c->start; }
 
 double hm_clip_fps(const hm_clip *c)
 {

@@ -20,6 +20,7 @@ int hm_clip_frames(const hm_clip *c);
 double hm_clip_seconds(const hm_clip *c); /* to the end of the last frame */
 double hm_clip_fps(const hm_clip *c);
 double hm_clip_time(const hm_clip *c, int k);
+double hm_clip_origin(const hm_clip *c); /* of frame 0, by the file's clock */
 int hm_clip_nearest(const hm_clip *c, double seconds); /* frame shown then */
 
 /* Where the input lies in results of w x h: pad: all of it with black around, else it fills and is cut. Before any frame. */

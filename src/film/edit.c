@@ -10,6 +10,7 @@
 #include "base/rng.h"
 #include "film/edit.h"
 #include "film/sign.h"
+#include "film/track.h"
 #include "film/upscale.h"
 #include "media/image.h"
 #include "provenance/visible_mark.h"
@@ -25,6 +26,7 @@ typedef struct {
     hm_stream *stream;
     int streaming;      /* take of stream, -1 = none */
     hm_upscaler *upscaler;
+    hm_track *track;    /* NULL: a silent film */
     hm_signer signer;
     hm_keep keep;
     hm_source source[HIMMEL_MAX_CARDS];
@@ -314,7 +316,9 @@ static himmel_status prepare(job *j, himmel_error *err)
     make_tags(j);
     j->preview_w = HM_MIN(PREVIEW_WIDTH, r->width);
     j->preview_h = HM_MAX(1, j->preview_w * r->height / r->width);
-    const hm_encoder_opts eo = {r->width, r->height, r->fps_num, r->fps_den, j->tag, j->n_tags, hm_signer_seal, &j->signer};
+    if ((rc = hm_track_new(&j->track, d, err))) return rc;
+    const hm_encoder_opts eo = {r->width, r->height, r->fps_num, r->fps_den, j->tag, j->n_tags, hm_signer_seal, &j->signer,
+                                j->track ? hm_track_read : NULL, j->track};
     const hm_scale_opts so = {l->full_w, l->full_h, l->x, l->y, l->w, l->h, r->width, r->height, HM_FRAME_RGB8, threads};
     hm_scale_opts same = {.src_w = r->width, .src_h = r->height, .out_w = r->width, .out_h = r->height,
                           .kind = HM_FRAME_YUV420, .n_threads = threads};
@@ -351,6 +355,7 @@ static void cleanup(job *j)
 {
     hm_stream_free(j->stream);
     hm_upscaler_free(j->upscaler);
+    hm_track_free(j->track);
     hm_encoder_free(j->encoder); /* deletes what is unfinished */
     hm_vmark_free(j->mark);
     hm_scaler_free(j->scaler);

@@ -10,6 +10,7 @@
 #include "film/film.h"
 #include "film/plan.h"
 #include "film/sign.h"
+#include "film/synth.h"
 #include "media/image.h"
 #include "provenance/visible_mark.h"
 
@@ -27,6 +28,7 @@ typedef struct {
     float *z;
     hm_encoder *encoder;
     hm_vmark *mark;
+    hm_synth *synth; /* NULL: a silent film */
     hm_scaler *scaler, *preview_scaler;
     uint8_t *picture, *preview;
     int preview_w, preview_h;
@@ -102,6 +104,13 @@ static void make_tags(job *j)
     add_tag(j, "software", j->tag_text[2]);
 }
 
+static himmel_status read_sound(void *user, int64_t from, int n, float *lr, himmel_error *err)
+{
+    (void)from, (void)err;
+    hm_synth_read(user, n, lr);
+    return HIMMEL_OK;
+}
+
 static himmel_status prepare(job *j, himmel_error *err)
 {
     const himmel_request *r = j->req;
@@ -111,8 +120,10 @@ static himmel_status prepare(job *j, himmel_error *err)
     if (rc) return rc;
     make_tags(j);
     if (film) {
-        const hm_encoder_opts eo = {r->width,  r->height, r->fps_num,     r->fps_den,
-                                    j->tags,   j->n_tags, hm_signer_seal, &j->signer};
+        const hm_words words = {0, r->prompt};
+        if (r->sound && (rc = hm_synth_new(&j->synth, &words, 1, r->seed, err))) return rc;
+        const hm_encoder_opts eo = {r->width,  r->height, r->fps_num,     r->fps_den, j->tags,
+                                    j->n_tags, hm_signer_seal, &j->signer, j->synth ? read_sound : NULL, j->synth};
         rc = hm_encoder_open(&j->encoder, r->output, &eo, err);
     } else {
         rc = hm_probe_output(r->output, err);
@@ -139,6 +150,7 @@ static void cleanup(job *j)
 {
     hm_encoder_free(j->encoder); /* deletes what is unfinished */
     hm_vmark_free(j->mark);
+    hm_synth_free(j->synth);
     hm_scaler_free(j->scaler);
     hm_scaler_free(j->preview_scaler);
     free(j->z);

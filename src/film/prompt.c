@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/rng.h"
-#include "film/film.h"
+#include "film/synth.h"
 #include "world/caption.h"
 
 size_t himmel_unknown_words(const char *prompt, char *buf, size_t cap)
@@ -73,4 +73,30 @@ himmel_status himmel_expand(const char *prompt, uint64_t seed, char *buf, size_t
     if (hm_caption(buf, cap, &s, &o, draw, &said) >= cap)
         return hm_fail(err, HIMMEL_EINVAL, "no room for the full prompt in %zu bytes", cap);
     return HIMMEL_OK;
+}
+
+/* Is the value of fact f that the prompt states one of the bits of values? */
+static bool states(uint32_t said, const uint8_t *fact, hm_fact f, uint32_t values)
+{
+    return (said >> f & 1) && (values >> fact[f] & 1);
+}
+
+hm_sound_mix hm_prompt_sound(const char *prompt)
+{
+    uint8_t fact[HM_N_FACTS] = {0};
+    const uint32_t said = prompt ? hm_caption_parse(prompt, fact) : 0;
+#define SAYS(f, v) states(said, fact, HM_FACT_##f, 1u << HM_##f##_##v)
+    hm_sound_mix m = {.wind = 0.3f};
+    if (SAYS(PLACE, CALM_SEA) || SAYS(PLACE, BEACH)) m.sea = 0.6f;
+    if (SAYS(PLACE, LAKE)) m.sea = 0.2f;
+    if (SAYS(PLACE, STORMY_SEA)) m.sea = 1, m.wind = 0.8f;
+    if (SAYS(PLACE, MOUNTAINS) || SAYS(PLACE, DUNES) || SAYS(PLACE, ABOVE_CLOUDS)) m.wind = 0.6f;
+    if (SAYS(WEATHER, RAIN)) m.rain = 0.8f;
+    if (SAYS(WEATHER, SNOW)) m.wind = 0.5f;
+    if (SAYS(WEATHER, STORM)) m.rain = 1, m.thunder = 1, m.wind = 0.9f;
+    const bool wet = m.rain > 0 || m.sea > 0.3f || SAYS(WEATHER, SNOW) || SAYS(PLACE, ABOVE_CLOUDS) || SAYS(PLACE, SKYLINE);
+    const bool dark = SAYS(TIME, DUSK) || SAYS(TIME, MOONLIT) || SAYS(TIME, STARRY);
+    if (dark && !wet) m.night = 1, m.wind = HM_MIN(m.wind, 0.3f);
+#undef SAYS
+    return m;
 }

@@ -14,4 +14,7 @@ void hm_av_quiet(void);
 himmel_status hm_av_path(char *out, size_t cap, const char *pre, const char *path, const char *post,
                          himmel_error *err);
 
+/* A local file of the formats that this library reads, its streams found. The caller closes *fmt, on errors too. */
+himmel_status hm_av_open(AVFormatContext **fmt, const char *path, himmel_error *err);
+
 #endif

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "media/av.h"
+#include "media/encode_sound.h"
 
 enum { ENCODER_THREADS = 4 }; /* a constant: part of what the bytes depend on */
 static const char encoder_preset[] = "veryfast", encoder_crf[] = "19";
@@ -27,6 +27,7 @@ struct hm_encoder {
     AVPacket *packet;
     hm_frame view;
     int64_t n_pushed;
+    hm_encoder_sound *sound; /* NULL: none */
     bool file_open; /* PATH.part exists and is ours */
     hm_seal_fn *seal;
     void *seal_user;
@@ -71,6 +72,8 @@ static himmel_status open_file(hm_encoder *e, const hm_encoder_opts *o, himmel_e
     e->stream->time_base = e->cc->time_base;
     e->stream->avg_frame_rate = e->cc->framerate;
     int rc = avcodec_parameters_from_context(e->stream->codecpar, e->cc);
+    himmel_status st = rc >= 0 && o->sound ? hm_encoder_sound_new(&e->sound, e->fmt, e->path, o->sound, o->sound_user, err) : HIMMEL_OK;
+    if (st) return st;
     e->fmt->flags |= AVFMT_FLAG_BITEXACT;
     for (size_t i = 0; rc >= 0 && i < o->n_tags; i++)
         rc = av_dict_set(&e->fmt->metadata, o->tags[i].key, o->tags[i].value, 0);
@@ -148,13 +151,20 @@ static himmel_status drain(hm_encoder *e, himmel_error *err)
     }
 }
 
+/* Samples of sound that the frames so far want. */
+static int64_t sound_samples(const hm_encoder *e)
+{
+    return av_rescale(e->n_pushed, (int64_t)e->cc->time_base.num * HM_SOUND_RATE, e->cc->time_base.den);
+}
+
 himmel_status hm_encoder_push(hm_encoder *e, himmel_error *err)
 {
     e->frame->pts = e->n_pushed++;
     const int rc = avcodec_send_frame(e->cc, e->frame);
     av_frame_unref(e->frame);
     if (rc < 0) return hm_av_fail(err, e->path, "the H.264 encoder failed", rc);
-    return drain(e, err);
+    const himmel_status st = drain(e, err);
+    return st || !e->sound ? st : hm_encoder_sound_until(e->sound, sound_samples(e), false, err);
 }
 
 /* avio's close reports a late write error (full disk) only here. */
@@ -201,6 +211,7 @@ himmel_status hm_encoder_finish(hm_encoder *e, uint64_t *bytes, himmel_error *er
     int rc = avcodec_send_frame(e->cc, NULL);
     if (rc < 0) return hm_av_fail(err, e->path, "the H.264 encoder failed", rc);
     himmel_status st = drain(e, err);
+    if (!st && e->sound) st = hm_encoder_sound_until(e->sound, sound_samples(e), true, err);
     if (st) return st;
     rc = av_write_trailer(e->fmt);
     const int closed = close_file(e);
@@ -214,6 +225,7 @@ void hm_encoder_free(hm_encoder *e)
 {
     if (!e) return;
     avcodec_free_context(&e->cc);
+    hm_encoder_sound_free(e->sound);
     av_frame_free(&e->frame);
     av_packet_free(&e->packet);
     if (e->fmt && e->fmt->pb) avio_closep(&e->fmt->pb);

@@ -1,4 +1,4 @@
-/* encode.h - frames to an H.264 MP4 file.   SPDX-License-Identifier: MIT
+/* encode.h - frames, and sound if there is some, to an H.264 MP4 file.   SPDX-License-Identifier: MIT
  * yuv420p, bt.709, limited range, index in front; written to PATH.part and renamed when complete. Same
  * frames, same options, same bytes: the encoder's threads are a constant (x264's output depends on them) and
  * no clock goes in. */
@@ -6,6 +6,7 @@
 #define HM_ENCODE_H
 
 #include "media/scale.h"
+#include "media/sound.h"
 
 typedef struct { const char *key, *value; } hm_tag;
 
@@ -20,6 +21,8 @@ typedef struct {
     size_t n_tags;
     hm_seal_fn *seal;       /* may be NULL */
     void *seal_user;
+    hm_sound_fn *sound;     /* AAC beside the frames; NULL: a silent film */
+    void *sound_user;
 } hm_encoder_opts;
 
 typedef struct hm_encoder hm_encoder;

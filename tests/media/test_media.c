@@ -162,7 +162,7 @@ static himmel_status write_film(const char *path, himmel_error *err)
     static float rgb[3 * FW * FH];
     hm_encoder *e;
     himmel_status rc =
-        hm_encoder_open(&e, path, &(hm_encoder_opts){FW, FH, 24, 1, tags, HM_COUNT(tags)}, err);
+        hm_encoder_open(&e, path, &(hm_encoder_opts){.width = FW, .height = FH, .fps_num = 24, .fps_den = 1, .tags = tags, .n_tags = HM_COUNT(tags)}, err);
     if (rc) return rc;
     hm_scaler *s;
     rc = hm_scaler_new(&s, &(hm_scale_opts){FW, FH, 0, 0, 0, 0, FW, FH, HM_FRAME_YUV420, 2}, err);
@@ -235,7 +235,7 @@ static void test_film_errors(void)
     mkdir(in_dir("d.mp4"), 0777);
     CHECK(write_film(in_dir("d.mp4"), &err) == HIMMEL_EIO && strstr(err.message, "d.mp4"), "%s", err.message);
     hm_encoder *e;
-    CHECK(!hm_encoder_open(&e, in_dir("gone.mp4"), &(hm_encoder_opts){FW, FH, 24, 1, NULL, 0}, &err), "%s",
+    CHECK(!hm_encoder_open(&e, in_dir("gone.mp4"), &(hm_encoder_opts){.width = FW, .height = FH, .fps_num = 24, .fps_den = 1}, &err), "%s",
           err.message);
     CHECK(exists(in_dir("gone.mp4.part")), "part file");
     hm_encoder_free(e);
