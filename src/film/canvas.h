@@ -66,5 +66,8 @@ himmel_status hm_canvas_encode(hm_canvas *c, himmel_error *err);
 /* Pull the partly known tokens of latents z [T][gh][gw][K], seconds w0.. of the canvas (z[0] is the picture at
  * second w0), towards the known pixels, rounds times. */
 void hm_canvas_paste(const hm_canvas *c, float *z, int w0, int T, int rounds);
+/* fill.c: px [H][W][3] where weight [H][W] (0..1) is below 1, smoothly from where it is not; room: hm_fill_room floats. */
+void hm_fill(float *px, const float *weight, int W, int H, float *room);
+size_t hm_fill_room(int W, int H);
 
 #endif

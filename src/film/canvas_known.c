@@ -120,17 +120,23 @@ static bool frame_known(const hm_canvas *c, int f)
     return memchr(hm_canvas_known(c, f), HM_PX_KNOWN, frame_px(c)) != NULL;
 }
 
-/* d = known - d where pixels are known, else 0. */
-static void difference(const hm_canvas *c, int f, float *d)
+/* d = known - d where pixels are known, elsewhere what that leads to: a step at the border would be drawn as one. */
+static void difference(const hm_canvas *c, int f, float *d, float *room)
 {
     const uint8_t *rgb = hm_canvas_rgb(c, f), *k = hm_canvas_known(c, f);
-    for (size_t i = 0; i < frame_px(c); i++)
-        for (size_t q = 3 * i; q < 3 * i + 3; q++) d[q] = k[i] == HM_PX_KNOWN ? (float)rgb[q] * (1 / 255.0f) - d[q] : 0;
+    bool any = false, all = true;
+    for (size_t i = 0; i < frame_px(c); i++) {
+        const bool known = k[i] == HM_PX_KNOWN;
+        any |= known, all &= known;
+        room[i] = known;
+        for (size_t q = 3 * i; q < 3 * i + 3; q++) d[q] = known ? (float)rgb[q] * (1 / 255.0f) - d[q] : 0;
+    }
+    if (any && !all) hm_fill(d, room, HM_BLOCK * c->gw, HM_BLOCK * c->gh, room + frame_px(c));
 }
 
 /* What latent frame w0 + j lacks of the known pixels, as coefficients (with the codec's offset in them). false: it
  * knows none. */
-static bool missing(const hm_canvas *c, const float *z, int w0, int T, int j, float *px, float *out)
+static bool missing(const hm_canvas *c, const float *z, int w0, int T, int j, float *px, float *room, float *out)
 {
     const size_t n = 3 * frame_px(c);
     const int base = HM_FPS * w0, last = HM_FPS * (T - 1);
@@ -141,7 +147,7 @@ static bool missing(const hm_canvas *c, const float *z, int w0, int T, int j, fl
     if (lo > hi) return false;
     memset(px, 0, n * (size_t)frames * sizeof *px);
     if (hm_codec_decode_linear(c->m->codec, z, T, c->gh, c->gw, lo, hi - lo + 1, px + n * (size_t)(lo - first))) return false;
-    for (int f = lo; f <= hi; f++) difference(c, base + f, px + n * (size_t)(f - first));
+    for (int f = lo; f <= hi; f++) difference(c, base + f, px + n * (size_t)(f - first), room);
     /* frames of the window before the film's first and behind its last: as the nearest one */
     for (int f = first; f < 0 && lo == 0 && j; f++) memcpy(px + n * (size_t)(f - first), px + n * (size_t)(-first), n * sizeof *px);
     for (int f = last + 1; f < first + frames && hi == last; f++)
@@ -155,17 +161,19 @@ void hm_canvas_paste(const hm_canvas *c, float *z, int w0, int T, int rounds)
     const size_t n = 3 * frame_px(c), area = (size_t)(c->gw * c->gh), K = (size_t)hm_codec_channels(c->m->codec);
     if (!c->rgb) return;
     float *px = malloc(n * HM_WINDOW * sizeof *px), *d = malloc(2 * area * K * sizeof *d), *zero = d ? d + area * K : NULL;
+    float *room = malloc((frame_px(c) + hm_fill_room(HM_BLOCK * c->gw, HM_BLOCK * c->gh)) * sizeof *room);
     if (px && d) memset(px, 0, n * HM_WINDOW * sizeof *px);
-    bool ok = px && d && !hm_codec_encode(c->m->codec, px, c->gh, c->gw, zero); /* encoding is affine: what 0 gives */
+    bool ok = px && d && room && !hm_codec_encode(c->m->codec, px, c->gh, c->gw, zero); /* encoding is affine: what 0 gives */
     for (int r = 0; ok && r < rounds; r++)
         for (int j = 0; j < T; j++) {
             if ((!j && w0) || !partly_known(c, w0 + j) || /* a still inside the film is no token of it */
-                !missing(c, z, w0, T, j, px, d)) continue;
+                !missing(c, z, w0, T, j, px, room, d)) continue;
             const uint8_t *state = c->state + (size_t)(w0 + j) * area;
             for (size_t b = 0; b < area; b++)
-                for (size_t k = 0; state[b] == 1 && k < K; k++)
+                for (size_t k = 0; state[b] <= 1 && k < K; k++)
                     z[((size_t)j * area + b) * K + k] += d[b * K + k] - zero[b * K + k];
         }
     free(px);
     free(d);
+    free(room);
 }

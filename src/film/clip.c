@@ -110,6 +110,7 @@ void hm_clip_free(hm_clip *c)
 
 const char *hm_clip_path(const hm_clip *c) { return c->path; }
 const hm_media_info *hm_clip_info(const hm_clip *c) { return &c->info; }
+const char *hm_clip_tag(const hm_clip *c, const char *key) { return hm_decoder_tag(c->d, key); }
 bool hm_clip_is_picture(const hm_clip *c) { return c->info.fps_num == 0; }
 int hm_clip_frames(const hm_clip *c) { return c->n; }
 double hm_clip_seconds(const hm_clip *c) { return c->end; }

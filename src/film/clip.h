@@ -15,6 +15,7 @@ himmel_status hm_clip_open(hm_clip **out, const char *path, double from, double 
 void hm_clip_free(hm_clip *c); /* NULL is fine */
 const char *hm_clip_path(const hm_clip *c);
 const hm_media_info *hm_clip_info(const hm_clip *c);
+const char *hm_clip_tag(const hm_clip *c, const char *key); /* of the file, NULL: none; valid until a frame is asked for */
 bool hm_clip_is_picture(const hm_clip *c);
 int hm_clip_frames(const hm_clip *c);
 double hm_clip_seconds(const hm_clip *c); /* to the end of the last frame */

@@ -50,6 +50,7 @@ typedef struct {
     int n_spans;
     hm_anchor anchor[2 * HIMMEL_MAX_CARDS];
     int n_anchors;
+    char prompt[HIMMEL_MAX_PROMPT + 1]; /* of the first input, if himmel made it and no other is given */
     hm_words words[HIMMEL_MAX_CARDS + 1];
     size_t n_words;
 } hm_edit;

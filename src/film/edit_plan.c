@@ -58,6 +58,18 @@ static void follow_input(hm_edit *d)
     }
 }
 
+/* What continues or surrounds a film of himmel's own has its words, unless there are others. */
+static void follow_words(hm_edit *d)
+{
+    const himmel_edit *e = d->e;
+    if ((d->req.prompt && *d->req.prompt) || !(e->mode == HIMMEL_EDIT_JOIN || (e->mode == HIMMEL_EDIT_CHANGE && e->outpaint))) return;
+    const char *by = hm_clip_tag(d->clip[0], "software"), *words = hm_clip_tag(d->clip[0], "prompt");
+    size_t bad;
+    if (!by || strncmp(by, "himmel ", 7) || !words || strlen(words) > HIMMEL_MAX_PROMPT || !hm_utf8_valid(words, &bad)) return;
+    strcpy(d->prompt, words);
+    d->req.prompt = d->prompt;
+}
+
 static himmel_status check(hm_edit *d, himmel_error *err)
 {
     const himmel_edit *e = d->e;
@@ -310,6 +322,7 @@ himmel_status hm_edit_plan(hm_edit *d, himmel_error *err)
     himmel_status rc = open_inputs(d, err);
     if (rc) return rc;
     follow_input(d);
+    follow_words(d);
     rc = check(d, err);
     if (!rc) rc = set_up(d, err);
     if (rc) return rc;

@@ -1,0 +1,455 @@
+/* test_edit.c - editing with random weights: what is known stays, what is made is where it should be.
+ * SPDX-License-Identifier: MIT */
+#include <unistd.h>
+
+#include "check.h"
+#include "film/edit.h"
+#include "film/synth.h"
+#include "film/tiny_model.h"
+#include "media/image.h"
+
+enum { W = 96, H = 64, FRAMES = 40 };
+static char dir[] = "/tmp/himmel-edit-XXXXXX";
+
+static const char *in_dir(const char *name)
+{
+    static char path[64][128];
+    static int turn;
+    char *p = path[turn++ % 64];
+    snprintf(p, sizeof path[0], "%s/%s", dir, name);
+    return p;
+}
+
+/* ---- inputs ---- */
+
+/* A soft slope that moves, bright enough to be told from anything else. */
+static void draw(uint8_t *rgb, int w, int h, int frame, int base)
+{
+    for (int i = 0; i < w * h; i++)
+        for (int k = 0; k < 3; k++) rgb[3 * i + k] = (uint8_t)(base + (i % w + 2 * frame) / 3 % 60 + i / w / 4 + 10 * k);
+}
+
+static himmel_status sine(void *user, int64_t from, int n, float *lr, himmel_error *err)
+{
+    (void)user, (void)err;
+    for (int i = 0; i < n; i++) lr[2 * i] = lr[2 * i + 1] = 0.25f * (float)sin((double)(from + i) * 2 * M_PI * 440 / HM_SOUND_RATE);
+    return HIMMEL_OK;
+}
+
+static void make_film(const char *path, int frames, int base, bool sound)
+{
+    hm_encoder *e;
+    himmel_error err = {0};
+    const hm_encoder_opts o = {.width = W, .height = H, .fps_num = 24, .fps_den = 1, .sound = sound ? sine : NULL};
+    const hm_scale_opts so = {.src_w = W, .src_h = H, .out_w = W, .out_h = H, .kind = HM_FRAME_YUV420};
+    static uint8_t rgb[3 * W * H];
+    hm_scaler *s;
+    CHECK(!hm_encoder_open(&e, path, &o, &err) && !hm_scaler_new(&s, &so, &err), "%s", err.message);
+    for (int i = 0; i < frames; i++) {
+        draw(rgb, W, H, i, base);
+        hm_scale(s, rgb, HM_PIX_U8, hm_encoder_frame(e, &err));
+        hm_encoder_push(e, &err);
+    }
+    CHECK(!hm_encoder_finish(e, NULL, &err), "%s", err.message);
+    hm_encoder_free(e);
+    hm_scaler_free(s);
+}
+
+static void make_picture(const char *path, int w, int h, int base)
+{
+    uint8_t *rgb = malloc(3 * (size_t)w * (size_t)h);
+    draw(rgb, w, h, 0, base);
+    const hm_frame f = {HM_FRAME_RGB8, w, h, {rgb}, {3 * w}};
+    CHECK(!hm_image_write(path, &f, NULL, 0, NULL, NULL), "%s", path);
+    free(rgb);
+}
+
+/* White in x0..x1 of a w x h picture. */
+static void make_mask(const char *path, int w, int h, int x0, int x1)
+{
+    uint8_t *rgb = calloc(3 * (size_t)w, (size_t)h);
+    for (int i = 0; i < w * h; i++)
+        if (i % w >= x0 && i % w < x1) memset(rgb + 3 * i, 255, 3);
+    const hm_frame f = {HM_FRAME_RGB8, w, h, {rgb}, {3 * w}};
+    CHECK(!hm_image_write(path, &f, NULL, 0, NULL, NULL), "%s", path);
+    free(rgb);
+}
+
+/* All frames of a file, [n][h][w][3]; malloc'ed. */
+static uint8_t *frames_of(const char *path, int *n, hm_media_info *info)
+{
+    hm_decoder *d;
+    himmel_error err = {0};
+    uint8_t *all = NULL;
+    bool done = false;
+    *n = 0;
+    if (hm_decoder_open(&d, path, &err)) {
+        CHECK(0, "%s", err.message);
+        return calloc(1, 3 * 256 * 256);
+    }
+    *info = *hm_decoder_info(d);
+    const size_t px = 3 * (size_t)info->width * (size_t)info->height;
+    for (;; ++*n) {
+        all = realloc(all, px * (size_t)(*n + 1));
+        if (hm_decoder_next(d, all + px * (size_t)*n, NULL, &done, &err) || done) break;
+    }
+    hm_decoder_free(d);
+    return all;
+}
+
+static double mean_difference(const uint8_t *a, const uint8_t *b)
+{
+    double sum = 0;
+    for (int i = 0; i < 3 * W * H; i++) sum += abs(a[i] - b[i]);
+    return sum / (3 * W * H);
+}
+
+static himmel_request request(const char *output)
+{
+    himmel_request r = himmel_request_default();
+    r.prompt = "sunset over a calm sea", r.output = output;
+    r.width = r.height = r.fps_num = 0;
+    r.steps = 2, r.guidance = 1, r.seed = 3, r.visible_mark = 0;
+    r.seconds = 1;
+    return r;
+}
+
+/* ---- parts ---- */
+
+static void test_fill(void)
+{
+    enum { FW = 37, FH = 21 };
+    static float px[3 * FW * FH], w[FW * FH], room[4 * FW * FH];
+    CHECK(hm_fill_room(FW, FH) <= HM_COUNT(room), "room %zu", hm_fill_room(FW, FH));
+    for (int i = 0; i < FW * FH; i++) {
+        w[i] = i % FW < 10;
+        for (int k = 0; k < 3; k++) px[3 * i + k] = w[i] > 0 ? 0.5f : 99.0f;
+    }
+    hm_fill(px, w, FW, FH, room);
+    for (int y = 0; y < FH; y++) {
+        const float *row = px + (size_t)3 * FW * (size_t)y;
+        CHECK(row[0] == 0.5f && row[27] == 0.5f, "row %d: what was there changed", y);
+        CHECK(row[30] > 0.35f && row[30] <= 0.5f, "row %d: %g beside 0.5", y, row[30]);
+        CHECK(row[3 * (FW - 1)] < row[30] && row[3 * (FW - 1)] > 0.05f, "row %d: %g far away", y, row[3 * (FW - 1)]);
+    }
+}
+
+/* Samples do not depend on how they are asked for; storms are louder than a soft wind; nothing clips. */
+static void test_synth(void)
+{
+    enum { N = 3 * HM_SOUND_RATE };
+    static const char *const prompts[] = {"dusk", "a thunderstorm over a stormy sea", "Regen im Wald"};
+    float *a = malloc(2 * N * sizeof *a), *b = malloc(2 * N * sizeof *b);
+    double loud[HM_COUNT(prompts)];
+    for (size_t p = 0; p < HM_COUNT(prompts); p++) {
+        const hm_words words = {0, prompts[p]};
+        hm_synth *s;
+        CHECK(!hm_synth_new(&s, &words, 1, 7, NULL), "synth");
+        hm_synth_read(s, N, a);
+        hm_synth_free(s);
+        CHECK(!hm_synth_new(&s, &words, 1, 7, NULL), "synth");
+        for (int done = 0, n = 1; done < N; done += n, n = HM_MIN(n % 1500 + 7, N - done)) hm_synth_read(s, n, b + 2 * done);
+        hm_synth_free(s);
+        CHECK(!memcmp(a, b, 2 * N * sizeof *a), "%s: other samples in other pieces", prompts[p]);
+        double sum = 0, most = 0;
+        for (int i = 0; i < 2 * N; i++) sum += a[i] * a[i], most = fmax(most, fabs(a[i]));
+        loud[p] = 10 * log10(sum / (2 * N));
+        CHECK(loud[p] > -60 && loud[p] < -12 && most < 0.99, "%s: %.1f dB, peak %g", prompts[p], loud[p], most);
+    }
+    CHECK(loud[1] > loud[0] + 6, "storm %.1f dB, soft wind %.1f dB", loud[1], loud[0]);
+    const hm_sound_mix storm = hm_prompt_sound("Gewitter am Meer"), none = hm_prompt_sound(NULL);
+    CHECK(storm.thunder > 0 && storm.rain > 0 && none.wind > 0 && none.thunder == 0 && none.rain == 0, "mixes");
+    free(a), free(b);
+}
+
+/* Known tokens come out as they went in; every second gets a window; a window never exceeds the model's. */
+static void test_canvas(himmel_ctx *ctx)
+{
+    const hm_himmel1 *m = ctx->model;
+    enum { G = 4, T = 15 };
+    hm_canvas c;
+    const hm_words words[] = {{0, "dusk"}, {5, "rain"}};
+    hm_canvas_opts o = {.words = words, .n_words = 1, .steps = 1, .guidance = 1, .threads = ctx->threads};
+    CHECK(!hm_canvas_init(&c, m, G, G, T, true, NULL), "canvas");
+    CHECK(hm_canvas_windows(&c, &o) == 2, "%d windows of 14 s", hm_canvas_windows(&c, &o));
+    o.n_words = 2;
+    CHECK(hm_canvas_windows(&c, &o) == 3, "%d windows with other words at 5 s", hm_canvas_windows(&c, &o));
+    const size_t px = (size_t)G * G * HM_BLOCK * HM_BLOCK;
+    for (int f = -HM_BEFORE; f <= HM_FPS * 2; f++) {
+        for (size_t i = 0; i < 3 * px; i++) hm_canvas_rgb(&c, f)[i] = (uint8_t)(100 + i % 48 + (size_t)(f + 20) / 4);
+        memset(hm_canvas_known(&c, f), HM_PX_KNOWN, px);
+    }
+    CHECK(!hm_canvas_encode(&c, NULL), "encode");
+    const size_t frame = (size_t)G * G * (size_t)hm_codec_channels(m->codec);
+    CHECK(c.state[0] == 2 && c.state[G * G] == 2 && c.state[2 * G * G] == 2, "two seconds are known");
+    CHECK(c.state[3 * G * G] == 1 && c.state[4 * G * G] == 0, "the third is touched, the fourth is not");
+    float *before = malloc(3 * frame * sizeof *before);
+    memcpy(before, c.z, 3 * frame * sizeof *before);
+    CHECK(!hm_canvas_sample(&c, &o, NULL, NULL), "sample");
+    CHECK(!memcmp(before, c.z, 3 * frame * sizeof *before), "known tokens changed");
+    double energy = 0;
+    for (size_t i = 0; i < frame; i++) energy += fabs(c.z[(T - 1) * frame + i]);
+    CHECK(energy > 0, "the last second is empty");
+    free(before);
+    hm_canvas_deinit(&c);
+}
+
+/* Partly known tokens are pulled to the known pixels. */
+static void test_paste(himmel_ctx *ctx)
+{
+    const hm_himmel1 *m = ctx->model;
+    enum { G = 4 };
+    const int w = HM_BLOCK * G;
+    hm_canvas c;
+    CHECK(!hm_canvas_init(&c, m, G, G, 1, true, NULL), "canvas");
+    for (int i = 0; i < w * w; i++) {
+        memset(hm_canvas_rgb(&c, 0) + 3 * i, 180, 3);
+        hm_canvas_known(&c, 0)[i] = i % w < 24 ? HM_PX_KNOWN : HM_PX_NONE;
+    }
+    CHECK(!hm_canvas_encode(&c, NULL) && c.state[0] == 2 && c.state[1] == 1 && c.state[2] == 0, "states");
+    float *px = malloc(3 * (size_t)w * (size_t)w * sizeof *px);
+    const size_t K = (size_t)hm_codec_channels(m->codec);
+    for (size_t b = 0; b < G * G; b++)
+        if (c.state[b] != 2) memset(c.z + b * K, 0, K * sizeof *c.z);
+    hm_canvas_paste(&c, c.z, 0, 1, 4);
+    CHECK(!hm_codec_decode_linear(m->codec, c.z, 1, G, G, 0, 1, px), "decode");
+    CHECK_NEAR(px[3 * (5 * w + 20)], 180 / 255.0, 0.02, "known pixel is %g", px[3 * (5 * w + 20)]);
+    CHECK(px[3 * (5 * w + 30)] > 0.55f, "the pixel behind the border is %g", px[3 * (5 * w + 30)]);
+    free(px);
+    hm_canvas_deinit(&c);
+}
+
+/* ---- edits ---- */
+
+static void test_inpaint_picture(himmel_ctx *ctx)
+{
+    himmel_error err = {0};
+    himmel_request r = request(in_dir("in.png"));
+    himmel_edit e = himmel_edit_default();
+    const himmel_clip clip = {.path = in_dir("p.png")};
+    r.kind = HIMMEL_IMAGE;
+    make_picture(clip.path, 130, 70, 60);
+    make_mask(in_dir("m.png"), 130, 70, 30, 97);
+    e.mode = HIMMEL_EDIT_CHANGE, e.clips = &clip, e.n_clips = 1;
+    int n;
+    hm_media_info info;
+    uint8_t *was = frames_of(clip.path, &n, &info);
+    for (int box = 0; box < 2; box++) {
+        e.mask = box ? NULL : in_dir("m.png");
+        if (box) e.box[0] = 30, e.box[1] = 0, e.box[2] = 67, e.box[3] = 70;
+        CHECK(!himmel_edit_run(ctx, &r, &e, NULL, &err), "%s", err.message);
+        uint8_t *is = frames_of(r.output, &n, &info);
+        int outside = 0, inside = 0;
+        CHECK(n == 1 && info.width == 130 && info.height == 70, "%d of %dx%d", n, info.width, info.height);
+        for (int i = 0; i < 130 * 70; i++) {
+            const bool in = i % 130 >= 30 && i % 130 < 97, same = !memcmp(was + 3 * i, is + 3 * i, 3);
+            if (in) inside += !same;
+            else outside += !same;
+        }
+        CHECK(outside == 0, "%d pixels outside the mask changed", outside);
+        CHECK(inside > 130 * 70 / 3, "only %d pixels inside changed", inside);
+        free(is);
+    }
+    e.box[2] = 0, e.outpaint = 1;
+    r.width = 200, r.height = 70;
+    CHECK(!himmel_edit_run(ctx, &r, &e, NULL, &err), "%s", err.message);
+    uint8_t *is = frames_of(r.output, &n, &info);
+    int lost = 0, black = 0;
+    for (int y = 0; y < 70; y++) {
+        lost += memcmp(is + 3 * (size_t)(y * 200 + 34), was + 3 * (size_t)(y * 130), 390) != 0;
+        black += is[3 * (size_t)(y * 200 + 5)] == 0 && is[3 * (size_t)(y * 200 + 195)] == 0;
+    }
+    CHECK(lost == 0 && black < 35, "%d rows of the picture changed, %d rows are black around it", lost, black);
+    free(is), free(was);
+}
+
+/* A film of `frames` at output: frames at.. are those of the input, as far as an encoder keeps them. */
+static void check_passed_through(const char *output, const char *input, int at, int frames)
+{
+    int n, n_in;
+    hm_media_info info;
+    uint8_t *is = frames_of(output, &n, &info), *was = frames_of(input, &n_in, &info);
+    CHECK(n == frames, "%s: %d frames, not %d", output, n, frames);
+    double worst = 0;
+    for (int i = 0; i < n_in && at + i < n; i++)
+        worst = fmax(worst, mean_difference(is + (size_t)3 * W * H * (size_t)(at + i), was + (size_t)3 * W * H * (size_t)i));
+    CHECK(worst < 3, "%s: frames of the input differ by %.2f", output, worst);
+    free(is), free(was);
+}
+
+static void test_join(himmel_ctx *ctx)
+{
+    himmel_error err = {0};
+    const himmel_clip clips[2] = {{.path = in_dir("a.mp4")}, {.path = in_dir("b.mp4")}};
+    himmel_edit e = himmel_edit_default();
+    himmel_request r = request(in_dir("join.mp4"));
+    e.mode = HIMMEL_EDIT_JOIN, e.clips = clips, e.n_clips = 1;
+    e.before = 0.5, e.after = 1.5; /* extend */
+    CHECK(!himmel_edit_run(ctx, &r, &e, NULL, &err), "%s", err.message);
+    check_passed_through(r.output, clips[0].path, 12, 12 + FRAMES + 36);
+    e.before = 0, e.after = 1, e.loop = 1;
+    CHECK(!himmel_edit_run(ctx, &r, &e, NULL, &err), "%s", err.message);
+    check_passed_through(r.output, clips[0].path, 0, FRAMES + 23);
+    e.loop = 0, e.after = 0, e.between = 1, e.n_clips = 2; /* blend */
+    CHECK(!himmel_edit_run(ctx, &r, &e, NULL, &err), "%s", err.message);
+    check_passed_through(r.output, clips[0].path, 0, 2 * FRAMES + 23);
+    check_passed_through(r.output, clips[1].path, FRAMES + 23, 2 * FRAMES + 23);
+    const himmel_clip parts[2] = {{clips[1].path, 1, 0}, {clips[0].path, 0.25, 0.75}};
+    e.between = 0, e.clips = parts; /* cut */
+    CHECK(!himmel_edit_run(ctx, &r, &e, NULL, &err), "%s", err.message);
+    int n, m;
+    hm_media_info info;
+    uint8_t *is = frames_of(r.output, &n, &info), *a = frames_of(clips[0].path, &m, &info);
+    CHECK(n == FRAMES - 24 + 12, "%d frames", n);
+    CHECK(mean_difference(is + (size_t)3 * W * H * (FRAMES - 24), a + (size_t)3 * W * H * 6) < 3, "the second part begins elsewhere");
+    free(is), free(a);
+}
+
+/* Loudness of seconds from..to of a file, dB. */
+static double loudness(const char *path, double from, double to)
+{
+    hm_sound_in *s;
+    const int n = (int)((to - from) * HM_SOUND_RATE);
+    float *lr = calloc(2 * (size_t)n, sizeof *lr);
+    double sum = 1e-12;
+    CHECK(!hm_sound_open(&s, path, NULL), "%s", path);
+    if (s) hm_sound_read(s, (int64_t)(from * HM_SOUND_RATE), n, lr);
+    for (int i = 0; i < 2 * n; i++) sum += lr[i] * lr[i];
+    hm_sound_free(s);
+    free(lr);
+    return 10 * log10(sum / (2 * n));
+}
+
+static void test_sound(himmel_ctx *ctx)
+{
+    himmel_error err = {0};
+    const himmel_clip clip = {.path = in_dir("a.mp4")}, silent = {.path = in_dir("b.mp4")};
+    himmel_edit e = himmel_edit_default();
+    himmel_request r = request(in_dir("sound.mp4"));
+    e.mode = HIMMEL_EDIT_JOIN, e.clips = &clip, e.n_clips = 1, e.after = 1;
+    const double tone = 20 * log10(0.25 / sqrt(2));
+    CHECK_NEAR(loudness(clip.path, 0.2, 1.4), tone, 0.5, "the input's tone: %g dB", loudness(clip.path, 0.2, 1.4));
+    CHECK(!himmel_edit_run(ctx, &r, &e, NULL, &err), "%s", err.message);
+    CHECK_NEAR(loudness(r.output, 0.2, 1.4), tone, 0.5, "its sound was not kept: %g dB", loudness(r.output, 0.2, 1.4));
+    CHECK(loudness(r.output, 1.8, 2.5) < -70, "new seconds are not silent: %g dB", loudness(r.output, 1.8, 2.5));
+    r.sound = 1;
+    CHECK(!himmel_edit_run(ctx, &r, &e, NULL, &err), "%s", err.message);
+    CHECK_NEAR(loudness(r.output, 0.2, 1.4), tone, 0.5, "its sound was not kept: %g dB", loudness(r.output, 0.2, 1.4));
+    CHECK(loudness(r.output, 1.8, 2.5) > -60, "the soundtrack is silent: %g dB", loudness(r.output, 1.8, 2.5));
+    e.clips = &silent, e.after = 0, r.sound = 0;
+    hm_sound_in *s;
+    CHECK(!himmel_edit_run(ctx, &r, &e, NULL, &err), "%s", err.message);
+    CHECK(!hm_sound_open(&s, r.output, &err) && !s, "a silent film became one with sound");
+    hm_sound_free(s);
+}
+
+/* A new film shows its pictures at their seconds: exactly what its reconstruction lacks is added there. */
+static void test_cards(himmel_ctx *ctx)
+{
+    himmel_error err = {0};
+    himmel_edit e = himmel_edit_default();
+    himmel_request r = request(in_dir("cards.mp4"));
+    make_picture(in_dir("c0.png"), W, H, 40);
+    make_picture(in_dir("c1.png"), W, H, 150);
+    const himmel_card cards[] = {{.at = 0, .picture = in_dir("c0.png")}, {.at = 0.5, .prompt = "rain"}, {.at = 1.25, .picture = in_dir("c1.png")}};
+    e.cards = cards, e.n_cards = 3;
+    r.seconds = 2;
+    CHECK(!himmel_edit_run(ctx, &r, &e, NULL, &err), "%s", err.message);
+    int n, m;
+    hm_media_info info;
+    uint8_t *is = frames_of(r.output, &n, &info);
+    CHECK(n == 48 && info.width == W && info.height == H, "%d frames of %dx%d", n, info.width, info.height);
+    for (int k = 0; k < 2; k++) {
+        uint8_t *want = frames_of(in_dir(k ? "c1.png" : "c0.png"), &m, &info);
+        const double d = mean_difference(is + (size_t)3 * W * H * (k ? 30 : 0), want);
+        CHECK(d < 3, "card %d: differs by %.2f", k, d);
+        free(want);
+    }
+    free(is);
+}
+
+static void refused(himmel_ctx *ctx, const himmel_edit *e, bool image, const char *word)
+{
+    himmel_error err = {0};
+    himmel_request r = request(in_dir(image ? "no.png" : "no.mp4"));
+    if (image) r.kind = HIMMEL_IMAGE;
+    CHECK(himmel_edit_run(ctx, &r, e, NULL, &err), "%s passed", word);
+    CHECK(strstr(err.message, word), "\"%s\" does not say %s", err.message, word);
+    CHECK(access(r.output, F_OK), "%s: something was written", word);
+}
+
+static void test_errors(himmel_ctx *ctx)
+{
+    himmel_clip clip = {.path = in_dir("a.mp4")};
+    himmel_edit e = himmel_edit_default();
+    make_film(in_dir("one.mp4"), 1, 60, false);
+    make_mask(in_dir("empty.png"), W, H, 0, 0);
+    make_mask(in_dir("small.png"), W / 2, H, 0, 10);
+    e.clips = &clip, e.n_clips = 1, e.mode = HIMMEL_EDIT_CHANGE;
+    refused(ctx, &e, false, "nothing says what may change");
+    e.mask = in_dir("empty.png"), refused(ctx, &e, false, "the mask is empty");
+    e.mask = in_dir("small.png"), refused(ctx, &e, false, "the mask is 48x64");
+    e.mask = NULL, e.box[2] = 50, e.box[3] = 100, refused(ctx, &e, false, "does not lie in");
+    e.box[3] = 20, e.box_from = 9, e.box_to = 10, refused(ctx, &e, false, "s long");
+    e = himmel_edit_default(), e.clips = &clip, e.n_clips = 1, e.mode = HIMMEL_EDIT_JOIN, e.after = 57;
+    refused(ctx, &e, false, "after is 57");
+    e.after = 1, clip.path = in_dir("one.mp4"), refused(ctx, &e, false, "single picture");
+    clip.path = in_dir("p.png"), refused(ctx, &e, false, "single picture");
+    clip.path = in_dir("none.mp4"), refused(ctx, &e, false, "none.mp4");
+    clip.path = in_dir("a.mp4"), clip.from = 5, refused(ctx, &e, false, "nothing from 5");
+    clip.from = 0, e.after = 0, e.mode = HIMMEL_EDIT_UPSCALE, refused(ctx, &e, false, "ask for a larger size");
+    const himmel_card cards[2] = {{.at = 0.5, .prompt = "a"}, {.at = 0.2, .prompt = "b"}};
+    e = himmel_edit_default(), e.cards = cards, e.n_cards = 2;
+    refused(ctx, &e, false, "ascend");
+}
+
+static int stop(void *user, const himmel_progress *p)
+{
+    int *calls = user;
+    (void)p;
+    return ++*calls == 4;
+}
+
+static void test_cancel(himmel_ctx *ctx)
+{
+    himmel_error err = {0};
+    const himmel_clip clip = {.path = in_dir("a.mp4")};
+    himmel_edit e = himmel_edit_default();
+    himmel_request r = request(in_dir("stopped.mp4"));
+    int calls = 0;
+    r.on_progress = stop, r.user = &calls;
+    e.mode = HIMMEL_EDIT_JOIN, e.clips = &clip, e.n_clips = 1, e.after = 1;
+    CHECK(himmel_edit_run(ctx, &r, &e, NULL, &err) == HIMMEL_ECANCELLED && calls == 4, "%d calls: %s", calls, err.message);
+    CHECK(access(r.output, F_OK) && access(in_dir("stopped.mp4.part"), F_OK), "something was left");
+}
+
+int main(void)
+{
+    if (!mkdtemp(dir)) return 1;
+    himmel_error err = {0};
+    const hm_himmel1_config c = tiny_config();
+    himmel_ctx *ctx;
+    himmel_options o = himmel_options_default();
+    o.identity = in_dir("identity");
+    if (tiny_model_write(in_dir("tiny.safetensors"), &c, &err) || himmel_open(&ctx, in_dir("tiny.safetensors"), &o, &err)) {
+        fprintf(stderr, "%s\n", err.message);
+        return 1;
+    }
+    make_film(in_dir("a.mp4"), FRAMES, 60, true);
+    make_film(in_dir("b.mp4"), FRAMES, 140, false);
+    test_fill();
+    test_synth();
+    test_canvas(ctx);
+    test_paste(ctx);
+    test_inpaint_picture(ctx);
+    test_join(ctx);
+    test_sound(ctx);
+    test_cards(ctx);
+    test_errors(ctx);
+    test_cancel(ctx);
+    himmel_close(ctx);
+    char cmd[128];
+    snprintf(cmd, sizeof cmd, "rm -rf '%s'", dir);
+    if (system(cmd)) return 1;
+    return CHECK_END();
+}
