@@ -198,7 +198,7 @@ static bool set_up(editor *d, himmel_request *r, himmel_error *err)
         return true;
     case EDIT_LOOP:
         e->mode = HIMMEL_EDIT_JOIN, e->loop = 1;
-        e->after = or_else(r->seconds, 2);
+        e->after = d->n_inputs ? or_else(r->seconds, 2) : fmin(2, or_else(r->seconds, 8) / 2);
         return true;
     case EDIT_BLEND: e->between = or_else(r->seconds, 2); /* fall through */
     case EDIT_CUT: e->mode = HIMMEL_EDIT_JOIN; return true;

@@ -27,7 +27,7 @@ static const edit_command commands[] = {
     {EDIT_LOOP, "loop", 0, 1, " fit ", "loop wants a film or a prompt: himmel loop film.mp4",
      "himmel loop FILM [\"prompt\"]                    new seconds lead from its end back to its start\n"
      "himmel loop \"prompt\"                           a film that can be played over and over\n\n"
-     "      --seconds N       of the way back, up to 8 (2); from a prompt: of the whole film (8)\n"},
+     "      --seconds N       of the way back, up to 8 (2); from a prompt: of the whole film, from 2 (8)\n"},
     {EDIT_BLEND, "blend", 2, 2, " fit ", "blend wants two films: himmel blend a.mp4 b.mp4 --seconds 2",
      "himmel blend FILM FILM [\"prompt\"]              new seconds lead from one film to the other\n\n"
      "      --seconds N       of the way, up to 8                           (2)\n"},

@@ -46,13 +46,13 @@ export HIMMEL_MODEL=$dir/tiny.safetensors HIMMEL_IDENTITY_DIR=$io/identity
 quick=(--steps 1 --guidance 1 --seed 5 -q --no-visible-mark)
 ff -f lavfi -i testsrc=s=96x64:r=24:d=1.5 -f lavfi -i sine=f=440:d=1.5 -pix_fmt yuv420p -c:a aac a.mp4
 ff -f lavfi -i smptebars=s=96x64:r=24:d=1.5 -pix_fmt yuv420p b.mp4
-ff -f lavfi -i testsrc=s=96x64 -frames:v 1 p.png
+ff -f lavfi -i testsrc=s=96x64,gblur=6 -frames:v 1 p.png
 ff -f lavfi -i smptebars=s=96x64 -frames:v 1 q.png
 ff -f lavfi -i "color=black:s=96x64,drawbox=20:10:40:30:white:fill" -frames:v 1 m.png
 
 # ---- every command ----
 run animate p.png "the sea" --seconds 1 -o animate.mp4; made animate.mp4 96x64 24
-check "the first frame is not the picture: $(psnr animate.mp4 p.png)" at_least "$(psnr animate.mp4 p.png)" 25
+check "the first frame is not the picture: $(psnr animate.mp4 p.png)" at_least "$(psnr animate.mp4 p.png)" 30
 run animate p.png --last q.png --seconds 1.5 --size 64x64 --fps 12 -o last.mp4; made last.mp4 64x64 18 12/1
 run extend a.mp4 --after 1 --before 0.5 -o extend.mp4; made extend.mp4 96x64 72
 run loop a.mp4 --seconds 1 -o loop.mp4; made loop.mp4 96x64 59
@@ -130,8 +130,6 @@ ff -f lavfi -i "color=white:s=90x64" -frames:v 1 other.png
 for f in zero text cut_short noise audio big none; do
     refuse 1 "$f.mp4" extend $f.mp4 --after 1 -o x1.mp4
     refuse 1 "$f.mp4" inpaint $f.mp4 --box 0,0,9,9 -o x1.mp4
-    refuse 1 "$f.mp4" cut $f.mp4 -o x1.mp4
-    refuse 1 "$f.mp4" upscale $f.mp4 -o x1.mp4
 done
 for c in "extend one.mp4" "loop one.mp4" "blend one.mp4 a.mp4" "inpaint one.mp4 --box 0,0,9,9" "cut p.png"; do
     # shellcheck disable=SC2086
