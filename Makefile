@@ -4,7 +4,7 @@
 #   make bench    the figures of README and docs             make lint       layers, sizes, symbols, cppcheck
 #   make world    the renderer alone, one compiler call      make install    PREFIX=/usr/local
 .DEFAULT_GOAL := all
-.PHONY: all deps test test-long bench lint demo world install clean
+.PHONY: all deps test test-long bench bench-edit lint demo world install clean
 PREFIX ?= /usr/local
 PROMPT ?= two red hot-air balloons above a calm sea at sunset, the camera pans left
 
@@ -29,6 +29,9 @@ test-long: all
 
 bench: all
 	@sh tools/bench.sh
+
+bench-edit: all
+	@bash tools/bench_edit.sh build build/bench-edit 8
 
 lint: all
 	@sh tools/lint.sh
