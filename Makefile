@@ -31,7 +31,7 @@ bench: all
 	@sh tools/bench.sh
 
 bench-edit: all
-	@bash tools/bench_edit.sh build build/bench-edit 8
+	@bash tools/bench_edit.sh build build/bench-edit 6
 
 lint: all
 	@sh tools/lint.sh
