@@ -127,7 +127,7 @@ static void make_decoder(hm_vae *m)
         *b = (hm_vae_block){.kind = i % 2 ? HM_VAE_D2S : HM_VAE_RES,
                             .in_c = C,
                             .out_c = i % 2 ? C / 2 : C,
-                            .stride = {2, 2, 2},
+                            .stride = {i % 2 + 1, i % 2 + 1, i % 2 + 1},
                             .residual = i % 2,
                             .n_res = 5};
         if (b->kind == HM_VAE_D2S) {
