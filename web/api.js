@@ -38,13 +38,26 @@ export function form(fields) {
   return f;
 }
 
-/** Films and pictures, newest first. */
-export async function list(search, after) {
-  const q = new URLSearchParams({ limit: "24" });
-  if (search) q.set("search", search);
-  const films = await get(`/v1/videos?${new URLSearchParams({ ...Object.fromEntries(q), ...(after ? { after } : {}) })}`);
-  const pictures = after ? { data: [] } : await get(`/himmel/v1/images?${q}`);
-  return { jobs: [...films.data, ...pictures.data].sort((a, b) => b.created_at - a.created_at), more: films.has_more, last: films.last_id };
+/** Films and pictures, newest first, a page: {jobs, next}; next (null: that was all) goes in again for older ones. */
+export async function list(search, from = { films: "", pictures: "" }) {
+  const page = async (path, after) => after === null ? { data: [], has_more: false }
+    : get(`${path}?${new URLSearchParams({ limit: "24", ...(search ? { search } : {}), ...(after ? { after } : {}) })}`);
+  const [films, pictures] = await Promise.all([page("/v1/videos", from.films), page("/himmel/v1/images", from.pictures)]);
+  const last = p => p.has_more ? p.data.at(-1).id : null;
+  const next = { films: last(films), pictures: last(pictures) };
+  return { jobs: [...films.data, ...pictures.data].sort((a, b) => b.created_at - a.created_at), next: next.films || next.pictures ? next : null };
+}
+
+/** One film or picture by its id. */
+export async function find(id) {
+  if (id.startsWith("video_")) return get(`/v1/videos/${encodeURIComponent(id)}`);
+  for (let from; from !== null;) {
+    const page = await get(`/himmel/v1/images?${new URLSearchParams({ limit: "100", ...(from ? { after: from } : {}) })}`);
+    const job = page.data.find(j => j.id === id);
+    if (job) return job;
+    from = page.has_more ? page.data.at(-1).id : null;
+  }
+  throw new ApiError(404, { message: `there is no picture ${id}` });
 }
 
 export const isFilm = job => job.object === "video";
@@ -52,7 +65,6 @@ export const url = {
   film: job => `/v1/videos/${job.id}/content`,
   thumb: job => isFilm(job) ? `/v1/videos/${job.id}/content?variant=thumbnail` : `/himmel/v1/images/${job.id}`,
   picture: job => `/himmel/v1/images/${job.id}`,
-  preview: job => `/himmel/v1/jobs/${job.id}/preview`,
 };
 export const erase = job => remove(isFilm(job) ? `/v1/videos/${job.id}` : `/himmel/v1/images/${job.id}`);
 export const cancel = job => post(`/himmel/v1/jobs/${job.id}/cancel`);

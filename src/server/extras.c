@@ -39,6 +39,7 @@ static json_t *check_result(const himmel_verdict *v)
 {
     static const char *const states[] = {"not_present", "valid", "invalid"};
     json_t *all = json_loads(v->json, 0, NULL), *cc = json_object_get(all, "credentials");
+    json_object_del(all, "file"); /* a path of this machine */
     const char *state = v->credentials == HIMMEL_LAYER_FOUND && v->trusted ? "trusted" : states[v->credentials];
     json_t *issuer = json_object_get(cc, "issuer"), *when = json_object_get(cc, "created");
     json_t *out = json_pack("{s:s, s:I, s:[{s:s, s:s, s:s, s:O?, s:n, s:O?}]}", "object", "content_provenance_check", "created_at",
