@@ -75,23 +75,27 @@ static size_t hash_file(const uint8_t *data, uint64_t n, const char *alg, size_t
 
 /* ---- c2pa.hash.data ---- */
 
-static bool data_holes(hm_cbor assertion, const hm_bound_file *f, ranges *holes)
+static bool data_holes(hm_cbor assertion, const hm_bound_file *f, ranges *holes, hm_binding *out)
 {
-    const uint64_t n = f->n;
+    const hm_range *m = &f->manifest;
     hm_cbor list, one, s, l;
     hm_cbor_iter it;
-    if (!hm_cbor_get(assertion, "exclusions", &list)) return true;
-    if (!hm_cbor_each(list, &it)) return *list.at == 0xf6; /* null */
+    uint64_t longer = 0; /* since the hash */
+    bool found = false;
+    if (!hm_cbor_get(assertion, "exclusions", &list) || !hm_cbor_each(list, &it)) return false;
     while (hm_cbor_next(&it, NULL, &one)) {
         uint64_t start, len;
         if (!hm_cbor_get(one, "start", &s) || !hm_cbor_get(one, "length", &l) || !hm_cbor_uint(s, &start) ||
             !hm_cbor_uint(l, &len))
             return false;
-        if (f->manifest && start == f->manifest->start) len = f->manifest->len;
-        if (start > n || len > n - start) return false;
+        if (f->updated && start == m->start && len <= m->len) longer = m->len - len, len = m->len;
+        else if (start > m->start && !hm_add(start, longer, &start)) return false;
+        if (start > f->n || len > f->n - start) return false;
+        found |= start == m->start && len == m->len;
         add_range(holes, start, len);
     }
-    return true;
+    out->more_excluded = holes->n > 1;
+    return found;
 }
 
 /* ---- c2pa.hash.bmff ---- */
@@ -349,8 +353,8 @@ void hm_binding_check(hm_binding *out, const char *label, hm_cbor assertion, con
     const bool has_trees = bmff && !has_null(assertion, "merkle", &trees);
     const bool ok = bmff ? hm_asset_kind_of(data, n) == HM_ASSET_BMFF &&
                                bmff_holes(assertion, strlen(label) > 14, data, n, &holes, &marks)
-                         : data_holes(assertion, file, &holes);
-    if (!ok) snprintf(out->problem, sizeof out->problem, "its rules cannot be applied to this file");
+                         : data_holes(assertion, file, &holes, out);
+    if (!ok) snprintf(out->problem, sizeof out->problem, "its rules do not fit this file or where the manifest lies");
     else if (holes.failed || marks.failed) snprintf(out->problem, sizeof out->problem, "too many boxes or ranges");
     else if (!(out->hash_len = hash_file(data, n, alg, alg_len, &holes, &marks, &out->covered, out->hash)))
         snprintf(out->problem, sizeof out->problem, "unknown hash algorithm %.*s", (int)HM_MIN(alg_len, 32u), alg);

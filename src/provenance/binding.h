@@ -13,6 +13,7 @@ typedef struct {
     size_t hash_len;
     bool match;                  /* the same as the assertion says, Merkle trees too */
     uint64_t covered;            /* bytes of the file that the hashes cover */
+    bool more_excluded;          /* c2pa.hash.data leaves out more than the manifest */
     char problem[160];           /* "" or why it cannot be computed, or what differs */
 } hm_binding;
 
@@ -21,7 +22,8 @@ bool hm_binding_label(const char *label);
 typedef struct {
     const uint8_t *data;      /* the whole file */
     size_t n;
-    const hm_range *manifest; /* where an update made the manifest grow since the hash; NULL = it did not */
+    hm_range manifest;        /* where the manifest lies: c2pa.hash.data must leave out exactly that */
+    bool updated;             /* an update made the manifest longer since the hash */
 } hm_bound_file;
 /* Compute what assertion (of that label) describes. alg: of the claim, if the assertion has none. */
 void hm_binding_check(hm_binding *out, const char *label, hm_cbor assertion, const char *alg, size_t alg_len,

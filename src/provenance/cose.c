@@ -181,6 +181,22 @@ static bool take_chain(hm_cose *c, hm_cbor v)
     return c->n_certs > 0;
 }
 
+/* Padding must be empty: it is not signed, so anything could stand there. */
+static bool pads_are_empty(hm_cbor unprotected)
+{
+    static const char *const names[] = {"pad", "pad2"};
+    hm_cbor v;
+    const uint8_t *p;
+    size_t n;
+    for (size_t i = 0; i < HM_COUNT(names); i++) {
+        if (!hm_cbor_get(unprotected, names[i], &v)) continue;
+        if (!hm_cbor_bytes(v, &p, &n)) return false;
+        for (size_t k = 0; k < n; k++)
+            if (p[k]) return false;
+    }
+    return true;
+}
+
 himmel_status hm_cose_parse(hm_cose *out, const uint8_t *data, size_t n, himmel_error *err)
 {
     hm_cbor all, item[4], header, v;
@@ -199,6 +215,7 @@ himmel_status hm_cose_parse(hm_cose *out, const uint8_t *data, size_t n, himmel_
         hm_cbor_is(item[1]) != HM_CBOR_MAP || *item[2].at != CBOR_NULL || !hm_cbor_bytes(item[3], &out->signature, &out->signature_len))
         return hm_fail(err, HIMMEL_EFORMAT, "signature: not a COSE_Sign1 of four parts, the payload elsewhere");
     out->unprotected = item[1];
+    if (!pads_are_empty(item[1])) return hm_fail(err, HIMMEL_EFORMAT, "signature: its padding is not empty");
     if (!hm_cbor_open(&header, out->protected_header, out->protected_len, &bad) ||
         !hm_cbor_get_int(header, LABEL_ALG, &v) || !hm_cbor_int(v, &out->alg))
         return hm_fail(err, HIMMEL_EFORMAT, "signature: its header names no algorithm");

@@ -486,7 +486,7 @@ static himmel_status hash_signed(builder *b, const hm_buf *signed_file, himmel_e
     put_binding(&assertion, b);
     if (!assertion.failed && hm_cbor_open(&v, assertion.data, assertion.len, &bad))
         hm_binding_check(&r, binding_label(b), v, "sha256", 6,
-                         &(hm_bound_file){signed_file->data, signed_file->len, NULL});
+                         &(hm_bound_file){signed_file->data, signed_file->len, b->where, false});
     hm_buf_free(&assertion);
     if (r.hash_len != 32) return hm_fail(err, HIMMEL_EINTERNAL, "the file to be signed could not be hashed");
     memcpy(b->hash, r.hash, 32);

@@ -287,11 +287,13 @@ static bool check_binding_of(hm_verifier *v, const manifest *m, int depth)
             break;
         }
         hm_binding_check(&r, label, a, m->alg, m->alg_len,
-                         &(hm_bound_file){v->file, v->file_len, depth ? &v->where : NULL});
+                         &(hm_bound_file){v->file, v->file_len, v->where, depth > 0});
         char code[64];
         snprintf(code, sizeof code, "assertion.%s.%s", strstr(label, "bmff") ? "bmffHash" : "dataHash",
                  r.match ? "match" : "mismatch");
         hm_note(v, r.match, code, label, "%s", r.match ? "the file's bytes are those that were signed" : r.problem);
+        if (r.more_excluded)
+            hm_note(v, true, "assertion.dataHash.additionalExclusionsPresent", label, "more than the manifest is left out");
         json_object_set_new(v->report, "bytes_covered", json_integer((json_int_t)r.covered));
     }
     return n > 0;
