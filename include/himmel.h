@@ -49,6 +49,7 @@ typedef struct {
     const char *identity; /* folder of the signing identity, made at the first film; NULL = ~/.config/himmel */
     const char *const *with; /* further files of a released model: text encoder, tokenizer, upscaler; at most 7 */
     int n_with;
+    const char *time_server; /* RFC 3161, http://...: stamps every result; NULL = none, and same request, same bytes */
 } himmel_options;
 
 HIMMEL_API himmel_options himmel_options_default(void);

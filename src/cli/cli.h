@@ -13,6 +13,7 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 typedef struct {
     const char *model; /* HIMMEL_MODEL */
     const char *identity; /* HIMMEL_IDENTITY_DIR, else $XDG_CONFIG_HOME/himmel, else NULL */
+    const char *time_server; /* HIMMEL_TIME_SERVER, else NULL */
 } cli_env;
 
 /* ---- main.c ---- */

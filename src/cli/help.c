@@ -40,6 +40,7 @@ static const char main_help[] =
     "      HIMMEL_ISA        baseline, avx2 or avx512: use no more than that\n"
     "\n"
     "      HIMMEL_IDENTITY_DIR  folder of the signing identity  ($XDG_CONFIG_HOME/himmel, ~/.config/himmel)\n"
+    "      HIMMEL_TIME_SERVER   http://... of an RFC 3161 server that stamps every result\n"
     "\n"
     "Editing: himmel animate, extend, inpaint, outpaint, remix, loop, blend, interpolate, storyboard, cut, upscale\n"
     "         (himmel help animate ...)\n"

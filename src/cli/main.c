@@ -50,6 +50,7 @@ int main(int argc, char **argv)
     himmel_error err;
     char config[4096];
     env.identity = identity_dir(config, sizeof config);
+    env.time_server = getenv("HIMMEL_TIME_SERVER");
     catch_signals();
     if (isa && *isa && himmel_limit_isa(isa, &err)) {
         show_error(false, &err);

@@ -162,6 +162,7 @@ himmel_status make_open(himmel_ctx **ctx, const cli_args *a, const cli_env *env,
     if (a->threads > 0) o.threads = (int)a->threads;
     o.identity = env->identity;
     o.with = a->with, o.n_with = a->n_with;
+    o.time_server = env->time_server;
     return himmel_open(ctx, a->model ? a->model : env->model && *env->model ? env->model : NULL, &o, err);
 }
 

@@ -58,7 +58,9 @@ static void show_credentials(const json_t *c)
     if (json_object_get(c, "signer"))
         printf("  signed by    %s, %s, certificate until %.10s\n", text(c, "signer"), text(c, "algorithm"),
                text(c, "valid_until"));
-    if (json_object_get(c, "time_stamp")) printf("  signed at    %s\n", text(c, "time_stamp"));
+    if (json_object_get(c, "time_stamp"))
+        printf("  signed at    %s, stamped by somebody you %s\n", text(c, "time_stamp"),
+               json_is_true(json_object_get(c, "time_stamp_trusted")) ? "trust" : "do not know");
     if (json_is_object(g))
         printf("  made with    %s %s\n", text(g, "name"), json_object_get(g, "version") ? text(g, "version") : "");
     else if (json_is_string(g)) printf("  made with    %s\n", json_string_value(g));

@@ -106,6 +106,9 @@ himmel_status himmel_open(himmel_ctx **out, const char *path, const himmel_optio
     if (!path) rc = find_weights(ctx->path, sizeof ctx->path, err);
     else if ((size_t)snprintf(ctx->path, sizeof ctx->path, "%s", path) >= sizeof ctx->path)
         rc = hm_fail(err, HIMMEL_EINVAL, "%.100s...: path is too long", path);
+    if (!rc && o.time_server && (size_t)snprintf(ctx->time_server, sizeof ctx->time_server, "%s", o.time_server) >=
+                                    sizeof ctx->time_server)
+        rc = hm_fail(err, HIMMEL_EINVAL, "time stamp server %.100s...: its address is too long", o.time_server);
     if (hm_identity_dir(ctx->identity_dir, sizeof ctx->identity_dir, o.identity, NULL))
         *ctx->identity_dir = 0; /* no home: an error once something must be signed */
     if (!rc) {

@@ -22,6 +22,7 @@ struct himmel_ctx {
     pthread_mutex_t lock; /* of what is measured or counted once */
     double peak_gflops;   /* 0 = not measured yet */
     char identity_dir[4096];
+    char time_server[512];        /* "" = no time stamps */
     struct hm_identity *identity; /* NULL = not needed yet */
 };
 

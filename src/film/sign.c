@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "media/encode.h"
+#include "provenance/timestamp.h"
 
 himmel_status hm_signer_open(hm_signer *s, himmel_ctx *ctx, const himmel_request *req, himmel_error *err)
 {
@@ -14,6 +15,9 @@ himmel_status hm_signer_open(hm_signer *s, himmel_ctx *ctx, const himmel_request
     if (!ctx->identity) rc = hm_identity_open(&ctx->identity, ctx->identity_dir, err);
     pthread_mutex_unlock(&ctx->lock);
     s->identity = ctx->identity;
+    hm_buf probe = {0};
+    if (!rc && *ctx->time_server) rc = hm_stamp_fetch(&probe, ctx->time_server, (const uint8_t *)"himmel", 6, err);
+    hm_buf_free(&probe);
     return rc;
 }
 
@@ -53,6 +57,7 @@ static hm_credit credit(const hm_signer *s, const char *request)
                                                                         : HM_MINING_UNSAID,
                        .visible_mark = r->visible_mark != 0,
                        .watermark = s->watermark,
+                       .time_server = *s->ctx->time_server ? s->ctx->time_server : NULL,
                        .sources = s->sources,
                        .n_sources = s->n_sources,
                        .action = s->action};

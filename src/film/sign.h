@@ -26,7 +26,7 @@ typedef struct {
     const char *watermark;       /* payload as hex digits, NULL = none */
 } hm_signer;
 
-/* Before the work, so that an identity that cannot be read or made is known at once. ctx and req are borrowed. */
+/* Before the work, so that an identity that cannot be read or made, or a time server that does not answer, is known at once. ctx and req are borrowed. */
 himmel_status hm_signer_open(hm_signer *s, himmel_ctx *ctx, const himmel_request *req, himmel_error *err);
 /* The id of the film to be made: what the watermark carries. */
 himmel_status hm_signer_film_id(const hm_signer *s, uint8_t film_id[32], himmel_error *err);

@@ -7,7 +7,9 @@
 #include <openssl/rsa.h>
 #include <string.h>
 
-enum { LABEL_ALG = 1, LABEL_X5CHAIN = 33, TAG_SIGN1 = 18, CBOR_NULL = 0xf6, MAX_SIGNATURE = 1024 };
+#include "provenance/timestamp.h"
+
+enum { LABEL_ALG = 1, LABEL_X5CHAIN = 33, TAG_SIGN1 = 18, CBOR_NULL = 0xf6, MAX_SIGNATURE = 1024, STAMP_ROOM = 16 << 10 };
 
 /* What is signed: ["Signature1", protected header, "", payload]. */
 static void to_be_signed(hm_buf *b, const uint8_t *header, size_t header_len, const uint8_t *payload, size_t n)
@@ -130,8 +132,47 @@ static size_t ecdsa_from_der(uint8_t *sig, size_t n, size_t half)
     return ok ? 2 * half : 0;
 }
 
+/* The header that nobody signs: a time stamp, and padding so that its length does not depend on it. */
+static himmel_status put_unprotected(hm_buf *out, const hm_stamp *stamp, const hm_buf *header, const uint8_t *sig,
+                                     size_t sig_len, himmel_error *err)
+{
+    static const uint8_t zeros[256];
+    hm_buf token = {0}, data = {0}, signature = {0};
+    const size_t start = out->len;
+    himmel_status rc = HIMMEL_OK;
+    if (!stamp) {
+        hm_cbor_put_map(out, 0);
+        return HIMMEL_OK;
+    }
+    if (stamp->fetch) {
+        hm_cbor_put_bytes(&signature, sig, sig_len);
+        hm_stamp_data(&data, header->data, header->len, signature.data, signature.len);
+        rc = hm_stamp_fetch(&token, stamp->server, data.data, data.len, err);
+        if (!rc && token.len > STAMP_ROOM - 512)
+            rc = hm_fail(err, HIMMEL_EFORMAT, "time stamp server %.200s: a stamp of %zu bytes, at most %d have room",
+                         stamp->server, token.len, STAMP_ROOM - 512);
+    }
+    hm_cbor_put_map(out, 2);
+    hm_cbor_put_text(out, "sigTst2");
+    hm_cbor_put_map(out, 1);
+    hm_cbor_put_text(out, "tstTokens");
+    hm_cbor_put_array(out, 1);
+    hm_cbor_put_map(out, 1);
+    hm_cbor_put_text(out, "val");
+    hm_cbor_put_bytes(out, token.data, token.len);
+    hm_cbor_put_text(out, "pad");
+    const size_t pad = STAMP_ROOM - (out->len - start) - 3; /* 3: a length of two bytes and its head */
+    hm_buf_be(out, 0x59, 1);
+    hm_buf_be(out, pad, 2);
+    for (size_t i = 0; !rc && i < pad; i += sizeof zeros) hm_buf_add(out, zeros, HM_MIN(sizeof zeros, pad - i));
+    hm_buf_free(&token);
+    hm_buf_free(&data);
+    hm_buf_free(&signature);
+    return rc;
+}
+
 himmel_status hm_cose_sign(hm_buf *out, const hm_identity *id, const uint8_t *payload, size_t n,
-                           himmel_error *err)
+                           const hm_stamp *stamp, himmel_error *err)
 {
     alg_info i;
     hm_buf header = {0}, tbs = {0};
@@ -147,17 +188,18 @@ himmel_status hm_cose_sign(hm_buf *out, const hm_identity *id, const uint8_t *pa
     if (ok && i.half) ok = (sig_len = ecdsa_from_der(sig, sig_len, i.half)) != 0;
     EVP_MD_CTX_free(ctx);
     hm_buf_free(&tbs);
+    himmel_status rc = ok ? HIMMEL_OK : hm_fail(err, HIMMEL_EINTERNAL, "signing with %s failed", hm_alg_name(id->alg));
     if (ok) {
         hm_cbor_put_tag(out, TAG_SIGN1);
         hm_cbor_put_array(out, 4);
         hm_cbor_put_bytes(out, header.data, header.len);
-        hm_cbor_put_map(out, 0);
+        rc = put_unprotected(out, stamp, &header, sig, sig_len, err);
         hm_cbor_put_null(out);
         hm_cbor_put_bytes(out, sig, sig_len);
     }
     hm_buf_free(&header);
     ERR_clear_error();
-    return ok ? HIMMEL_OK : hm_fail(err, HIMMEL_EINTERNAL, "signing with %s failed", hm_alg_name(id->alg));
+    return rc;
 }
 
 /* ---- reading ---- */

@@ -19,8 +19,13 @@ typedef struct {
 himmel_status hm_cose_parse(hm_cose *out, const uint8_t *data, size_t n, himmel_error *err);
 /* Is the signature over payload that of cert's key? */
 bool hm_cose_verify(const hm_cose *c, X509 *cert, const uint8_t *payload, size_t n);
-/* A signature over payload, appended to out. With Ed25519 the same bytes each time. */
+/* Room for a time stamp beside the signature, always of the same length; fetch: ask the server for it. */
+typedef struct {
+    const char *server;
+    bool fetch;
+} hm_stamp;
+/* A signature over payload, appended to out. With Ed25519 and stamp NULL the same bytes each time. */
 himmel_status hm_cose_sign(hm_buf *out, const hm_identity *id, const uint8_t *payload, size_t n,
-                           himmel_error *err);
+                           const hm_stamp *stamp, himmel_error *err);
 
 #endif

@@ -29,7 +29,7 @@ typedef struct {
     const hm_credit *c;
     const hm_identity *id;
     source sources[HM_MAX_SOURCES];
-    bool bmff;
+    bool bmff, last; /* last: the round whose result stays */
     hm_range where;
     uint8_t film_id[32], hash[32];
     char urn[64], instance[64];
@@ -462,8 +462,10 @@ static himmel_status build(builder *b, hm_buf *out, himmel_error *err)
     const size_t sig = hm_jumb_begin(out, HM_JUMB_SIGNATURE, "c2pa.signature");
     box = hm_jumb_box(out, "cbor");
     hm_buf cose = {0};
+    const hm_stamp stamp = {b->c->time_server, b->last};
     himmel_status rc = out->failed ? HIMMEL_ENOMEM
-                                   : hm_cose_sign(&cose, b->id, out->data + claim_at, claim_len, err);
+                                   : hm_cose_sign(&cose, b->id, out->data + claim_at, claim_len,
+                                                  b->c->time_server ? &stamp : NULL, err);
     hm_buf_add(out, cose.data, cose.len);
     if (cose.failed) out->failed = true;
     hm_buf_free(&cose);
@@ -518,6 +520,7 @@ static himmel_status sign(builder *b, hm_buf *out, const uint8_t *data, size_t n
     }
     if (!rc) rc = hash_signed(b, out, err);
     hm_buf_free(out);
+    b->last = true;
     if (!rc) rc = round_once(b, out, data, n, &moved, err);
     if (!rc && moved) rc = hm_fail(err, HIMMEL_EINTERNAL, "the length of the Content Credentials is not stable");
     if (rc) hm_buf_free(out);

@@ -31,13 +31,14 @@ typedef struct {
     const char *watermark;    /* payload of the invisible watermark as hex digits; NULL = none */
     const hm_source *sources;
     size_t n_sources;
+    const char *time_server;  /* RFC 3161, http://...; NULL = no time stamp, and so the same bytes each time */
     const char *action;       /* what was done to the parent, "c2pa.edited"; used with a parent only */
 } hm_credit;
 
 /* Names one result: SHA-256 of request, weights and issuer. Its first bytes are the watermark's film id. */
 void hm_film_id(const hm_credit *c, const hm_identity *id, uint8_t film_id[32]);
 /* data (MP4, PNG, JPEG or WebP without a manifest) signed: *out is the caller's. EIO, EFORMAT: a source cannot be read,
- * or data cannot carry a manifest. name is for messages. */
+ * the time server gives no stamp, or data cannot carry a manifest. name is for messages. */
 himmel_status hm_credit_sign(hm_buf *out, const char *name, const uint8_t *data, size_t n, const hm_credit *c,
                              const hm_identity *id, himmel_error *err);
 

@@ -449,6 +449,7 @@ static void check_manifest(hm_verifier *v, const hm_jumb *box, json_t *about, bo
     manifest m;
     json_object_set_new(about, "manifest", hm_json_text(box->label, strlen(box->label)));
     if (!open_manifest(v, box, &m)) return;
+    v->old_claim = m.version == 1;
     check_claim_signature(v, &m, about);
     check_assertions(v, &m);
     check_actions(v, &m, about);

@@ -20,6 +20,7 @@ typedef struct {
     const uint8_t *visited_box[HM_MAX_MANIFESTS];
     int n_visited;
     bool broken;
+    bool old_claim;     /* the claim that is looked at is of version 1: time stamps of strangers count there */
     uint64_t hash_left; /* bytes of manifests that may still be hashed: references may repeat */
     /* Of the ingredient that is looked at: its failures were seen and written down when it went in. */
     hm_cbor known_failures;
@@ -34,7 +35,5 @@ void hm_check_signature(hm_verifier *v, const char *where, const hm_jumb *signat
 /* Any CBOR as JSON: bytes become hex, what is too deep or no UTF-8 becomes "?". */
 json_t *hm_cbor_json(hm_cbor v, int depth);
 json_t *hm_json_text(const char *s, size_t n);
-/* When did a trusted or at least valid RFC 3161 token in the signature say it was made? found: there is a token. */
-bool hm_time_stamp(const hm_cose *c, const uint8_t *claim, size_t claim_len, bool *found, time_t *when);
 
 #endif

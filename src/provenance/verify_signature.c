@@ -1,12 +1,11 @@
 /* verify_signature.c - who signed a claim, when, and do we trust them.   SPDX-License-Identifier: MIT */
 #include <openssl/err.h>
-#include <openssl/pkcs7.h>
-#include <openssl/ts.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
+#include "provenance/timestamp.h"
 #include "provenance/verify_internal.h"
 
 enum { MAX_TOKEN = 1 << 20 };
@@ -21,80 +20,31 @@ static void set_time(json_t *about, const char *key, const ASN1_TIME *t)
 
 /* ---- time stamps ---- */
 
-/* What was stamped: ["CounterSignature", protected header, "", payload]; payload is the claim in old files, the CBOR
- * of the signature in new ones. */
-static void stamped(hm_buf *b, const hm_cose *c, bool new_way, const uint8_t *claim, size_t claim_len)
-{
-    hm_buf sig = {0};
-    if (new_way) hm_cbor_put_bytes(&sig, c->signature, c->signature_len);
-    hm_cbor_put_array(b, 4);
-    hm_cbor_put_text(b, "CounterSignature");
-    hm_cbor_put_bytes(b, c->protected_header, c->protected_len);
-    hm_cbor_put_bytes(b, NULL, 0);
-    hm_cbor_put_bytes(b, new_way ? sig.data : claim, new_way ? sig.len : claim_len);
-    if (sig.failed) b->failed = true;
-    hm_buf_free(&sig);
-}
+typedef struct {
+    bool found, trusted; /* trusted: by an authority that is */
+    time_t when;
+} stamp;
 
-/* A whole response, or the token alone. */
-static PKCS7 *token_of(const uint8_t *p, size_t n)
-{
-    const uint8_t *at = p;
-    PKCS7 *token = NULL;
-    TS_RESP *r = d2i_TS_RESP(NULL, &at, (long)n);
-    if (r && TS_RESP_get_token(r)) token = PKCS7_dup(TS_RESP_get_token(r));
-    TS_RESP_free(r);
-    at = p;
-    return token ? token : d2i_PKCS7(NULL, &at, (long)n);
-}
-
-static bool imprint_matches(TS_TST_INFO *info, const hm_buf *data)
-{
-    TS_MSG_IMPRINT *m = TS_TST_INFO_get_msg_imprint(info);
-    const ASN1_OBJECT *alg = NULL;
-    uint8_t digest[EVP_MAX_MD_SIZE];
-    unsigned n = 0;
-    X509_ALGOR_get0(&alg, NULL, NULL, TS_MSG_IMPRINT_get_algo(m));
-    const EVP_MD *md = EVP_get_digestbyobj(alg);
-    const ASN1_OCTET_STRING *want = TS_MSG_IMPRINT_get_msg(m);
-    return md && EVP_Digest(data->data, data->len, digest, &n, md, NULL) == 1 &&
-           ASN1_STRING_length(want) == (int)n && !memcmp(ASN1_STRING_get0_data(want), digest, n);
-}
-
-static bool token_time(PKCS7 *token, const hm_buf *data, time_t *when)
-{
-    BIO *content = NULL;
-    TS_TST_INFO *info = PKCS7_to_TS_TST_INFO(token);
-    struct tm tm;
-    /* The signature must be that of the certificate inside; whether its authority is trusted is not asked here. */
-    bool ok = info && PKCS7_verify(token, NULL, NULL, NULL, (content = BIO_new(BIO_s_mem())),
-                                   PKCS7_NOVERIFY | PKCS7_NO_DUAL_CONTENT) == 1;
-    ok = ok && imprint_matches(info, data) && ASN1_TIME_to_tm(TS_TST_INFO_get_time(info), &tm) == 1;
-    if (ok) *when = timegm(&tm);
-    BIO_free(content);
-    TS_TST_INFO_free(info);
-    return ok;
-}
-
-bool hm_time_stamp(const hm_cose *c, const uint8_t *claim, size_t claim_len, bool *found, time_t *when)
+/* The token in the signature: found: there is one; true: it is of this signature. */
+static bool read_stamp(const hm_verifier *v, const hm_cose *c, const uint8_t *claim, size_t claim_len, stamp *out)
 {
     hm_cbor box, list, one, val;
     hm_cbor_iter it;
     const uint8_t *p;
     size_t n;
     const bool new_way = hm_cbor_get(c->unprotected, "sigTst2", &box);
-    *found = new_way || hm_cbor_get(c->unprotected, "sigTst", &box);
-    if (!*found || !hm_cbor_get(box, "tstTokens", &list) || !hm_cbor_each(list, &it)) return false;
+    *out = (stamp){.found = new_way || hm_cbor_get(c->unprotected, "sigTst", &box)};
+    if (!out->found || !hm_cbor_get(box, "tstTokens", &list) || !hm_cbor_each(list, &it)) return false;
     if (!hm_cbor_next(&it, NULL, &one) || !hm_cbor_get(one, "val", &val) || !hm_cbor_bytes(val, &p, &n) ||
         n > MAX_TOKEN)
         return false;
-    hm_buf data = {0};
-    stamped(&data, c, new_way, claim, claim_len);
-    PKCS7 *token = token_of(p, n);
-    const bool ok = token && !data.failed && PKCS7_type_is_signed(token) && token_time(token, &data, when);
-    PKCS7_free(token);
+    hm_buf data = {0}, sig = {0};
+    if (new_way) hm_cbor_put_bytes(&sig, c->signature, c->signature_len);
+    hm_stamp_data(&data, c->protected_header, c->protected_len, new_way ? sig.data : claim, new_way ? sig.len : claim_len);
+    const bool ok = !data.failed && !sig.failed &&
+                    hm_stamp_check(p, n, data.data, data.len, v->trust, &out->when, &out->trusted);
     hm_buf_free(&data);
-    ERR_clear_error();
+    hm_buf_free(&sig);
     return ok;
 }
 
@@ -151,17 +101,19 @@ static void check_chain(hm_verifier *v, const char *where, const hm_cose *c, con
                         size_t claim_len, json_t *about)
 {
     X509 *cert = certs->cert[0];
-    time_t when = time(NULL), stamped_at;
-    bool found;
+    time_t when = time(NULL);
+    stamp st;
     about_signer(about, c, cert);
-    if (hm_time_stamp(c, claim, claim_len, &found, &stamped_at)) {
+    if (read_stamp(v, c, claim, claim_len, &st)) {
         struct tm tm;
         char text[32] = "";
-        when = stamped_at;
-        if (gmtime_r(&when, &tm)) strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
+        if (gmtime_r(&st.when, &tm)) strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
         json_object_set_new(about, "time_stamp", json_string(text));
+        json_object_set_new(about, "time_stamp_trusted", json_boolean(st.trusted));
         hm_note(v, true, "timeStamp.validated", where, "time stamp of %s", text);
-    } else if (found) {
+        if (!st.trusted) hm_note(v, true, "timeStamp.untrusted", where, "by nobody who is trusted");
+        if (st.trusted || v->old_claim) when = st.when; /* else anybody could date a signature back */
+    } else if (st.found) {
         hm_note(v, true, "timeStamp.mismatch", where, "there is a time stamp that is not of this signature: ignored");
     }
     const char *problem = hm_cert_problem(cert);

@@ -193,6 +193,7 @@ static void load(hm_queue *q)
     himmel_error err = {0};
     o.threads = q->o.threads;
     o.identity = q->o.identity;
+    o.time_server = q->o.time_server;
     const himmel_status rc = himmel_open(&ctx, q->o.model, &o, &err);
     if (!rc) himmel_peak_gflops(ctx); /* measured now, so that no request waits for it */
     else fprintf(q->o.log, "himmel: %s\n", err.message);

@@ -13,7 +13,7 @@ typedef struct hm_queue hm_queue;
 
 typedef struct {
     const char *data;              /* folder */
-    const char *model, *identity;  /* as himmel_open */
+    const char *model, *identity, *time_server; /* as himmel_open */
     int threads;
     int max_waiting;
     int max_memory_mib;            /* 0: what the machine has */

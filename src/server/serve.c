@@ -103,7 +103,7 @@ static himmel_status start(hm_server *srv, int *lock, himmel_error *err)
     if (!rc) rc = hm_store_open(&srv->store, o->data, err);
     if (!rc) rc = check_door(o, srv->store, err);
     if (!rc) rc = hm_log_new(&srv->log, srv, err);
-    const hm_queue_options q = {.data = o->data, .model = o->model, .identity = o->identity, .threads = o->threads, .max_waiting = o->max_queue, .max_memory_mib = o->max_memory_mib,
+    const hm_queue_options q = {.data = o->data, .model = o->model, .identity = o->identity, .time_server = o->time_server, .threads = o->threads, .max_waiting = o->max_queue, .max_memory_mib = o->max_memory_mib,
                                 .store = srv->store, .log = o->log, .changed = on_changed, .user = srv};
     if (!rc) rc = hm_http_prepare(srv, err); /* before the worker, which tells it about its jobs */
     if (!rc) rc = hm_queue_new(&srv->queue, &q, err);

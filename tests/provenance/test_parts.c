@@ -161,7 +161,7 @@ static void test_cose(const char *name, int alg)
     hm_identity *id = make_identity(name, alg);
     hm_buf b = {0};
     hm_cose c;
-    CHECK(!hm_cose_sign(&b, id, text, sizeof text, &err), "%s", err.message);
+    CHECK(!hm_cose_sign(&b, id, text, sizeof text, NULL, &err), "%s", err.message);
     CHECK(!hm_cose_parse(&c, b.data, b.len, &err), "%s: %s", name, err.message);
     CHECK(c.alg == alg && c.n_certs == 1, "%s: %d certificates, the root stays out", name, c.n_certs);
     CHECK(hm_cose_verify(&c, id->cert[0], text, sizeof text), "%s", name);

@@ -164,8 +164,8 @@ console.log(`${theirs.length} files of others: verdict as c2pa-rs in ${agreed}, 
 
 // ---- tampering ----
 
-/* Parts of the film by name: [start, length]; lengths: where the length fields of assertions' descriptions begin. */
-function partsOf(bytes, lengths) {
+/* Parts of the film by name: [start, length]; contents: what assertions say, without the boxes around. */
+function partsOf(bytes, contents) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length), parts = {};
   const name = at => String.fromCharCode(...bytes.subarray(at, at + 4));
   let store;
@@ -187,7 +187,7 @@ function partsOf(bytes, lengths) {
   for (const box of superbox(manifest.at, manifest.n)) {
     if (box.label === "c2pa.assertions") {
       parts.assertions = box.content;
-      for (const one of superbox(box.at, box.n)) lengths.push(one.at + 8);
+      for (const one of superbox(box.at, box.n)) contents.push([one.content[0] + 8, one.content[1] - 8]);
     }
     if (box.label === "c2pa.claim.v2") parts.claim = [box.content[0] + 8, box.content[1] - 8];
     if (box.label === "c2pa.signature") parts.signature = [box.content[0] + 8, box.content[1] - 8];
@@ -195,7 +195,7 @@ function partsOf(bytes, lengths) {
   return parts;
 }
 
-const bytes = load("film.mp4"), lengths = [], parts = partsOf(bytes, lengths), root = readFileSync("ed/root.pem", "utf8"), flips = [];
+const bytes = load("film.mp4"), contents = [], parts = partsOf(bytes, contents), root = readFileSync("ed/root.pem", "utf8"), flips = [];
 check(Object.keys(parts).sort().join() === "assertions,claim,mdat,moov,signature", `parts ${Object.keys(parts)}`);
 for (const part in parts)
   for (let i = 0; i < 120; i++) flips.push({ part, at: parts[part][0] + below(parts[part][1]), bits: 1 + below(255) });
@@ -206,7 +206,7 @@ const names = flips.map((f, i) => {
   return `flip${i}.mp4`;
 });
 const caught = verify("reader", ...names).map(c => c.state !== "valid");
-let unseen = 0;
+let around = 0, unseen = 0;
 const missed = { himmel: 0, "c2pa-rs": 0, "c2pa-ts": 0 };
 for (const [i, f] of flips.entries()) {
   const copy = load(names[i]), rust = await readRust(copy, "video/mp4", root), ts = await readTs(copy);
@@ -216,13 +216,18 @@ for (const [i, f] of flips.entries()) {
     console.error(`${who} misses byte ${f.at} ^ ${f.bits} (${f.part}, byte ${f.at - parts[f.part][0]} of ${parts[f.part][1]})`);
   };
   miss("himmel", !caught[i]);
+  // Both write the boxes around an assertion anew before they hash it, and so may not see that spare bits of them changed.
+  if (f.part === "assertions" && !contents.some(([start, n]) => f.at >= start && f.at < start + n)) {
+    around++, unseen += rust.state === "valid" || ts.state === "valid";
+    continue;
+  }
   miss("c2pa-rs", rust.state === "valid");
-  // c2pa-ts 0.9.4 sets these lengths anew before it hashes: it cannot see a change in them.
-  if (lengths.some(l => f.at >= l && f.at < l + 4)) unseen += ts.state === "valid";
-  else miss("c2pa-ts", ts.state === "valid");
+  miss("c2pa-ts", ts.state === "valid");
 }
+check(flips.length - around >= 500, `${around} of ${flips.length} changes are in boxes around assertions`);
 for (const who in missed) check(missed[who] === 0, `${who} misses ${missed[who]} of ${flips.length} changed bytes`);
-console.log(`${flips.length} changed bytes in mdat, moov, claim, assertions and signature: missed ${JSON.stringify(missed)}, and c2pa-ts ${unseen} lengths of descriptions`);
+console.log(`${flips.length} changed bytes in mdat, moov, claim, assertions and signature: missed ${JSON.stringify(missed)};` +
+  ` ${around} of them in boxes around assertions, of which the others miss ${unseen}`);
 
 console.log(`${passed} passed, ${failed} failed`);
 process.exit(failed || !passed ? 1 : 0);
