@@ -48,7 +48,7 @@ function player(video) {
   show();
   return el("div", { className: "player", role: "group", "aria-label": t("player") }, play, button("◂|", () => step(-1), { "aria-label": t("frame_back"), title: t("frame_back") }),
     button("|▸", () => step(1), { "aria-label": t("frame_on"), title: t("frame_on") }), scrub, clock,
-    el("label", { className: "tick" }, loop, el("span", {}, t("loop"))), button("⛶", full, { "aria-label": t("fullscreen"), title: t("fullscreen") }));
+    el("label", { className: "tick" }, loop, el("span", {}, t("loop"))), button(t("fullscreen"), full));
 }
 
 // ---- about ----

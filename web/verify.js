@@ -20,14 +20,16 @@ function watermark(found = {}) {
   return layer(t("layer_watermark"), found.state === "found" ? "yes" : "", t(how));
 }
 
-function mark(state) {
+/** Only credentials that hold can say so. */
+function mark(found, credentials) {
+  const state = credentials?.state === "valid" ? found?.state : "";
   return layer(t("layer_mark"), state === "drawn" ? "yes" : "", t({ drawn: "mark_drawn", "left out": "mark_left_out" }[state] ?? "mark_not_said"));
 }
 
 /** The three layers of a provenance check as a list, whether they contradict each other, and all the rest to unfold. */
 export function layers(answer) {
   const all = answer.himmel || {};
-  const list = el("ul", { className: "layers" }, credentials(all.credentials), watermark(all.watermark), mark(all.visible_mark?.state),
+  const list = el("ul", { className: "layers" }, credentials(all.credentials), watermark(all.watermark), mark(all.visible_mark, all.credentials),
     all.agreement?.state === "disagree" ? layer(t("disagree"), "broken", all.agreement.notes.join("; ")) : null);
   return el("div", {}, list, el("details", {}, el("summary", {}, t("everything")), el("pre", { tabIndex: 0 }, JSON.stringify(all, null, 2))));
 }
