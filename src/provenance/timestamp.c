@@ -11,7 +11,7 @@
 
 #include "provenance/cbor.h"
 
-enum { WAIT_SECONDS = 20, MAX_REPLY = 256 << 10 };
+enum { WAIT_SECONDS = 10, MAX_REPLY = 256 << 10 };
 
 void hm_stamp_data(hm_buf *out, const uint8_t *header, size_t header_len, const uint8_t *payload, size_t n)
 {
@@ -121,7 +121,8 @@ static BIO *ask(const char *server, TS_REQ *req, himmel_error *err)
     char *host = NULL, *port = NULL, *path = NULL;
     int ssl = 0;
     BIO *answer = NULL, *body = BIO_new(BIO_s_mem());
-    const bool parsed = OSSL_HTTP_parse_url(server, &ssl, NULL, &host, &port, NULL, &path, NULL, NULL) == 1;
+    const bool parsed = !strncmp(server, "http://", 7) &&
+                        OSSL_HTTP_parse_url(server, &ssl, NULL, &host, &port, NULL, &path, NULL, NULL) == 1;
     if (!parsed || ssl)
         hm_fail(err, HIMMEL_EINVAL, "time stamp server %.200s: must be a URL http://... (its answers are signed)", server);
     else if (!body || i2d_TS_REQ_bio(body, req) != 1)
