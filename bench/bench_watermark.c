@@ -1,6 +1,7 @@
 /* bench_watermark.c - the watermark on raw frames, for tools/bench_watermark.sh.   SPDX-License-Identifier: MIT
  *   bench_watermark mark   himmel|dwtdct SEED < Y4M > Y4M    marks; PSNR and time to stderr
- *   bench_watermark read   himmel|dwtdct SEED < Y4M          one line: found, right, bits right, ...
+ *   bench_watermark read   himmel|dwtdct SEED < Y4M          one line: found, right, bits right, ...; himmel also takes
+ *                                                            the payload as 24 hex digits
  *   bench_watermark images SEED < PPM PPM ...                a line for each picture: marked with SEED, read back
  *   bench_watermark clean < PPM PPM ...                      unmarked pictures: how many give a finding
  * dwtdct: the classical scheme of the invisible-watermark package, in luma: Haar transform, low band in blocks of 4 x 4,
@@ -25,6 +26,21 @@ static hm_wm_payload payload_of(uint64_t seed)
     hm_philox(seed, 77, 0, r);
     memcpy(p.film_id, r, 6);
     memcpy(p.issuer_id, r + 2, 4);
+    return p;
+}
+
+/* A seed, or 24 hex digits. */
+static hm_wm_payload payload_from(const char *text)
+{
+    uint8_t bytes[HM_WM_BYTES];
+    hm_wm_payload p = payload_of(strtoull(text, NULL, 10));
+    if (strlen(text) != 2 * HM_WM_BYTES) return p;
+    for (int i = 0; i < HM_WM_BYTES; i++) {
+        unsigned v = 0;
+        sscanf(text + 2 * i, "%2x", &v);
+        bytes[i] = (uint8_t)v;
+    }
+    hm_wm_unpack(&p, bytes);
     return p;
 }
 
@@ -68,9 +84,11 @@ static bool next_ppm(picture *p)
 
 static void dct4(float b[16], bool inverse)
 {
-    float c[4][4], t[16];
-    for (int k = 0; k < 4; k++)
-        for (int x = 0; x < 4; x++) c[k][x] = (k ? sqrtf(0.5f) : 0.5f) * cosf((float)M_PI * ((float)x + 0.5f) * (float)k / 4);
+    static const float c[4][4] = {{0.5f, 0.5f, 0.5f, 0.5f},
+                                  {0.653281482f, 0.270598050f, -0.270598050f, -0.653281482f},
+                                  {0.5f, -0.5f, -0.5f, 0.5f},
+                                  {0.270598050f, -0.653281482f, 0.653281482f, -0.270598050f}};
+    float t[16];
     for (int pass = 0; pass < 2; pass++) {
         for (int i = 0; i < 4; i++)
             for (int k = 0; k < 4; k++) {
@@ -164,10 +182,10 @@ static int mark(bool ours, uint64_t seed)
     return 0;
 }
 
-static int read_ours(uint64_t seed)
+static int read_ours(const char *who)
 {
     picture p;
-    const hm_wm_payload id = payload_of(seed);
+    const hm_wm_payload id = payload_from(who);
     hm_wm_detector *d;
     hm_wm_report r;
     double add = 0;
@@ -183,9 +201,9 @@ static int read_ours(uint64_t seed)
     const double find = hm_now() - t;
     const hm_wm_finding *f = r.found;
     const bool right = r.n && !memcmp(&f->payload, &id, sizeof id);
-    printf("found %d right %d bits %.3f confidence %.3f scale %.4f degrees %.1f frames %d add_ms %.2f find_s %.3f "
+    printf("found %d right %d bits %.3f confidence %.3f scale %.4f frames %d add_ms %.2f find_s %.3f "
            "bound %.2g\n", r.n, right, right ? 1.0 : 0.5, r.n ? f->confidence : 0.0, r.n ? f->scale : 0.0,
-           r.n ? f->degrees : 0.0, n, 1e3 * add / fmax(1, n), find, r.false_alarm);
+           n, 1e3 * add / fmax(1, n), find, r.false_alarm);
     hm_wm_detector_free(d);
     return 0;
 }
@@ -239,7 +257,7 @@ int main(int argc, char **argv)
     const uint64_t seed = argc > 2 ? strtoull(argv[argc - 1], NULL, 10) : 0;
     const bool ours = argc == 4 && !strcmp(argv[2], "himmel"), pair = ours || (argc == 4 && !strcmp(argv[2], "dwtdct"));
     if (!strcmp(what, "mark") && pair) return mark(ours, seed);
-    if (!strcmp(what, "read") && pair) return ours ? read_ours(seed) : read_dwtdct(seed);
+    if (!strcmp(what, "read") && pair) return ours ? read_ours(argv[3]) : read_dwtdct(seed);
     if (!strcmp(what, "images") && argc == 3) return pictures(&seed);
     if (!strcmp(what, "clean") && argc == 2) return pictures(NULL);
     fprintf(stderr, "bench_watermark mark|read himmel|dwtdct SEED, images SEED, clean\n");

@@ -287,6 +287,8 @@ typedef struct {
     himmel_layer credentials; /* signed Content Credentials (C2PA), ours or another tool's */
     int trusted;              /* 1: their signer leads to a root in the identity folder */
     int made_by_machine;      /* 1: they say that a generative model made the file, or part of it */
+    himmel_layer watermark;   /* himmel's invisible mark in the picture: FOUND or ABSENT */
+    int disagree;             /* 1: the layers contradict each other */
     char *json;               /* everything, as one JSON object on one line: docs/provenance.md */
 } himmel_verdict;
 

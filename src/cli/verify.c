@@ -1,12 +1,12 @@
 /* verify.c - himmel verify FILE...: what do these files say about themselves?   SPDX-License-Identifier: MIT
  * Exit code: 0 every file has valid Content Credentials, 1 a file's marks are broken, disagree, or it cannot be read,
- * 2 wrong usage, 3 nothing is broken but a file carries no mark at all. */
+ * 2 wrong usage, 3 nothing is broken but a file carries no mark at all, 4 as 3, but it carries the watermark. */
 #include <jansson.h>
 #include <string.h>
 
 #include "cli/cli.h"
 
-enum { EXIT_UNMARKED = 3 };
+enum { EXIT_UNMARKED = 3, EXIT_UNSIGNED = 4 };
 
 static const char *text(const json_t *o, const char *key)
 {
@@ -78,19 +78,47 @@ static void show_credentials(const json_t *c)
                (long long)json_integer_value(json_object_get(c, "bytes")));
 }
 
+static void show_watermark(const json_t *w)
+{
+    const json_t *one, *list = json_object_get(w, "findings");
+    if (!json_array_size(list))
+        printf("  watermark    %s%s%s\n", text(w, "state"), json_object_get(w, "reason") ? ": " : "",
+               json_object_get(w, "reason") ? text(w, "reason") : "");
+    for (size_t i = 0; (one = json_array_get(list, i)); i++) {
+        const double from = json_number_value(json_object_get(one, "from")), to = json_number_value(json_object_get(one, "to"));
+        const bool named = json_is_string(json_object_get(one, "named_by"));
+        printf("  watermark    film %s, issuer %s", text(one, "film_id"), text(one, "issuer_id"));
+        if (to > 0) printf(", seconds %.1f to %.1f", from, to);
+        printf(", %s%s", named ? "named by the signed " : "not named by valid credentials", named ? text(one, "named_by") : "");
+        printf(", confidence %.2f\n", json_number_value(json_object_get(one, "confidence")));
+    }
+    if (json_array_size(list))
+        printf("               chance of a false alarm below %.0e\n", json_number_value(json_object_get(w, "false_alarm")));
+}
+
+static void show_agreement(const json_t *a)
+{
+    const json_t *notes = json_object_get(a, "notes");
+    printf("  agreement    %s\n", text(a, "state"));
+    for (size_t i = 0; i < json_array_size(notes); i++) printf("    %s\n", json_string_value(json_array_get(notes, i)));
+}
+
 static void show_verdict(const char *path, const himmel_verdict *v)
 {
     json_t *all = json_loads(v->json, 0, NULL);
     printf("%s\n", path);
     show_credentials(json_object_get(all, "credentials"));
     printf("  visible mark %s\n", text(json_object_get(all, "visible_mark"), "state"));
+    show_watermark(json_object_get(all, "watermark"));
+    show_agreement(json_object_get(all, "agreement"));
     json_decref(all);
 }
 
 static int exit_code(const himmel_verdict *v)
 {
-    if (v->credentials == HIMMEL_LAYER_BROKEN) return EXIT_FAILED;
-    return v->credentials == HIMMEL_LAYER_FOUND ? EXIT_DONE : EXIT_UNMARKED;
+    if (v->credentials == HIMMEL_LAYER_BROKEN || v->disagree) return EXIT_FAILED;
+    if (v->credentials == HIMMEL_LAYER_FOUND) return EXIT_DONE;
+    return v->watermark == HIMMEL_LAYER_FOUND ? EXIT_UNSIGNED : EXIT_UNMARKED;
 }
 
 int cmd_verify(int argc, char **argv, const cli_env *env)

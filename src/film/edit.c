@@ -22,6 +22,7 @@ typedef struct {
     himmel_result result;
     hm_encoder *encoder;
     hm_vmark *mark;
+    hm_watermark *watermark; /* NULL: no pixel is new */
     hm_scaler *scaler, *to_yuv;
     hm_stream *stream;
     int streaming;      /* take of stream, -1 = none */
@@ -204,7 +205,8 @@ static himmel_status picture(job *j, const hm_span *s, int i, himmel_error *err)
     return HIMMEL_OK;
 }
 
-static himmel_status write_frame(job *j, int number, himmel_error *err)
+/* Frame `number`, of span s. Pixels that are new get the watermark; those of inputs keep what they carry. */
+static himmel_status write_frame(job *j, const hm_span *s, int number, himmel_error *err)
 {
     const himmel_request *r = &j->d.req;
     const hm_frame rgb = {HM_FRAME_RGB8, r->width, r->height, {j->rgb}, {3 * r->width}};
@@ -212,6 +214,8 @@ static himmel_status write_frame(job *j, int number, himmel_error *err)
     const hm_frame *to = j->encoder ? hm_encoder_frame(j->encoder, err) : &rgb;
     if (!to) return HIMMEL_ENOMEM;
     if (j->encoder) hm_scale(j->to_yuv, j->rgb, HM_PIX_U8, to);
+    if (j->watermark && (s->take >= 0 || j->upscaler))
+        hm_watermark_embed(j->watermark, to, s->take >= 0 && s->clip >= 0 ? j->d.mask.alpha : NULL);
     if (j->mark) hm_vmark_draw(j->mark, to, seconds);
     const himmel_status rc = j->encoder ? hm_encoder_push(j->encoder, err)
                                         : hm_image_write_sealed(r->output, to, j->tag, j->n_tags, hm_signer_seal, &j->signer,
@@ -305,6 +309,19 @@ static void make_tags(job *j)
 
 /* ---- the work ---- */
 
+/* The watermark, if there is something new. A larger copy of a film shows the mark of the film: it gets one only if that
+ * has none. */
+static himmel_status make_watermark(job *j, himmel_error *err)
+{
+    const hm_edit *d = &j->d;
+    hm_wm_report r = {0};
+    himmel_status rc = HIMMEL_OK;
+    const bool upscale = d->e->mode == HIMMEL_EDIT_UPSCALE;
+    if (upscale) rc = hm_watermark_read(&r, hm_clip_path(d->clip[0]), err);
+    if (rc || r.n || (!upscale && !d->n_takes)) return rc;
+    return hm_signer_mark(&j->signer, d->req.width, d->req.height, &j->watermark, err);
+}
+
 static himmel_status prepare(job *j, himmel_error *err)
 {
     const hm_edit *d = &j->d;
@@ -314,6 +331,7 @@ static himmel_status prepare(job *j, himmel_error *err)
     himmel_status rc = open_signer(j, err);
     if (rc) return rc;
     make_tags(j);
+    if ((rc = make_watermark(j, err))) return rc;
     j->preview_w = HM_MIN(PREVIEW_WIDTH, r->width);
     j->preview_h = HM_MAX(1, j->preview_w * r->height / r->width);
     if ((rc = hm_track_new(&j->track, d, err))) return rc;
@@ -344,7 +362,7 @@ static himmel_status work(job *j, himmel_error *err)
     for (int s = 0, n = 0; s < j->d.n_spans && !rc; s++)
         for (int i = 0; i < j->d.span[s].n && !rc; i++, n++) {
             rc = picture(j, &j->d.span[s], i, err);
-            if (!rc) rc = write_frame(j, n, err);
+            if (!rc) rc = write_frame(j, &j->d.span[s], n, err);
         }
     stream_close(j);
     if (!rc && j->encoder) rc = hm_encoder_finish(j->encoder, &j->result.file_bytes, err);
@@ -358,6 +376,7 @@ static void cleanup(job *j)
     hm_track_free(j->track);
     hm_encoder_free(j->encoder); /* deletes what is unfinished */
     hm_vmark_free(j->mark);
+    hm_watermark_free(j->watermark);
     hm_scaler_free(j->scaler);
     hm_scaler_free(j->to_yuv);
     hm_scaler_free(j->to_preview);

@@ -29,6 +29,7 @@ typedef struct {
     hm_encoder *encoder;
     hm_vmark *mark;
     hm_synth *synth; /* NULL: a silent film */
+    hm_watermark *watermark;
     hm_scaler *scaler, *preview_scaler;
     uint8_t *picture, *preview;
     int preview_w, preview_h;
@@ -119,6 +120,7 @@ static himmel_status prepare(job *j, himmel_error *err)
     himmel_status rc = hm_signer_open(&j->signer, j->ctx, r, err);
     if (rc) return rc;
     make_tags(j);
+    if ((rc = hm_signer_mark(&j->signer, r->width, r->height, &j->watermark, err))) return rc;
     if (film) {
         const hm_words words = {0, r->prompt};
         if (r->sound && (rc = hm_synth_new(&j->synth, &words, 1, r->seed, err))) return rc;
@@ -151,6 +153,7 @@ static void cleanup(job *j)
     hm_encoder_free(j->encoder); /* deletes what is unfinished */
     hm_vmark_free(j->mark);
     hm_synth_free(j->synth);
+    hm_watermark_free(j->watermark);
     hm_scaler_free(j->scaler);
     hm_scaler_free(j->preview_scaler);
     free(j->z);
@@ -198,6 +201,7 @@ static himmel_status frame(job *j, hm_stream *s, int i, himmel_error *err)
     const void *full = hm_stream_frame(s, i * j->l.base_step, &t);
     const double t0 = hm_now();
     hm_scale(j->scaler, full, t, to);
+    hm_watermark_embed(j->watermark, to, NULL);
     if (j->mark) hm_vmark_draw(j->mark, to, seconds);
     const double t1 = hm_now();
     himmel_status rc = HIMMEL_OK;

@@ -56,21 +56,26 @@ static hm_credit credit(const hm_signer *s, const char *request)
                                  : r->mining == HIMMEL_MINING_FORBIDDEN ? HM_MINING_FORBIDDEN
                                                                         : HM_MINING_UNSAID,
                        .visible_mark = r->visible_mark != 0,
-                       .watermark = s->watermark,
                        .time_server = *s->ctx->time_server ? s->ctx->time_server : NULL,
+                       .watermark = *s->watermark ? s->watermark : NULL,
                        .sources = s->sources,
                        .n_sources = s->n_sources,
                        .action = s->action};
 }
 
-himmel_status hm_signer_film_id(const hm_signer *s, uint8_t film_id[32], himmel_error *err)
+himmel_status hm_signer_mark(hm_signer *s, int w, int h, hm_watermark **out, himmel_error *err)
 {
+    uint8_t film_id[32] = {0};
+    hm_wm_payload p;
     char *request = request_text(s);
-    if (!request) return hm_fail(err, HIMMEL_ENOMEM, "out of memory");
+    if (!request) return hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", s->req->output);
     const hm_credit c = credit(s, request);
     hm_film_id(&c, s->identity, film_id);
     free(request);
-    return HIMMEL_OK;
+    memcpy(p.film_id, film_id, sizeof p.film_id);
+    memcpy(p.issuer_id, s->identity->issuer_id, sizeof p.issuer_id);
+    hm_wm_hex(&p, s->watermark);
+    return hm_watermark_new(out, w, h, &p, s->ctx->threads, err);
 }
 
 himmel_status hm_signer_seal(void *user, const uint8_t *in, size_t n, uint8_t **out, size_t *n_out, himmel_error *err)

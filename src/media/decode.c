@@ -179,6 +179,11 @@ const char *hm_decoder_tag(const hm_decoder *d, const char *key)
     return t ? t->value : NULL;
 }
 
+void hm_decoder_key_frames(hm_decoder *d)
+{
+    d->cc->skip_frame = AVDISCARD_NONKEY;
+}
+
 /* The file's matrix where it says one, else bt.601 for pictures and small films, bt.709 for large ones. */
 static int matrix_of(const hm_decoder *d, const AVFrame *f)
 {

@@ -29,7 +29,7 @@ himmel_status himmel_verify(const char *path, const char *identity, himmel_verdi
         hm_map_close(&map);
         return HIMMEL_ENOMEM;
     }
-    rc = hm_verdict_make(out, path, map.data, map.len, report, err);
+    rc = hm_verdict_make(out, path, report, err);
     json_decref(report);
     hm_map_close(&map);
     return rc;

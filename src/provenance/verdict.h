@@ -4,8 +4,7 @@
 
 #include "provenance/verify.h"
 
-/* Put the report on the Content Credentials together with what the picture itself says. */
-himmel_status hm_verdict_make(himmel_verdict *out, const char *path, const uint8_t *data, size_t n, json_t *credentials,
-                              himmel_error *err);
+/* Put the report on the Content Credentials together with what the picture itself carries, read from path. */
+himmel_status hm_verdict_make(himmel_verdict *out, const char *path, json_t *credentials, himmel_error *err);
 
 #endif

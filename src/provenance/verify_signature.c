@@ -86,6 +86,19 @@ static bool trusted(const chain *c, X509_STORE *store, time_t when)
     return ok;
 }
 
+/* SHA-256 of the public key: its first 4 bytes are in the watermark. */
+static void set_issuer_id(json_t *about, X509 *cert)
+{
+    uint8_t *spki = NULL, digest[EVP_MAX_MD_SIZE];
+    char hex[2 * 32 + 1] = "";
+    unsigned n = 0;
+    const int len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &spki);
+    if (len > 0 && EVP_Digest(spki, (size_t)len, digest, &n, EVP_sha256(), NULL) == 1)
+        for (unsigned i = 0; i < 32 && i < n; i++) snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+    OPENSSL_free(spki);
+    json_object_set_new(about, "issuer_id", json_string(hex));
+}
+
 static void about_signer(json_t *about, const hm_cose *c, X509 *cert)
 {
     char name[280];
@@ -94,6 +107,7 @@ static void about_signer(json_t *about, const hm_cose *c, X509 *cert)
     hm_cert_name(X509_get_issuer_name(cert), name, sizeof name);
     json_object_set_new(about, "issuer", hm_json_text(name, strlen(name)));
     json_object_set_new(about, "algorithm", json_string(hm_alg_name(c->alg)));
+    set_issuer_id(about, cert);
     set_time(about, "valid_until", X509_get0_notAfter(cert));
 }
 

@@ -48,9 +48,7 @@ typedef struct {
     hm_wm_payload payload;
     double from, to;       /* seconds of the frames that carry it, as given to add */
     double confidence;     /* 0..1: share of the code's energy that agrees with the payload; above 0.6 is usual */
-    double false_alarm;    /* bound on the probability that unmarked frames give any finding at all */
     double scale;          /* size of the marked picture before it was cropped or padded; 1 = as it was made */
-    double degrees;        /* rotated by, clockwise */
     bool mirrored;
 } hm_wm_finding;
 
@@ -58,7 +56,7 @@ typedef struct {
 typedef struct {
     hm_wm_finding found[HM_WM_MAX_FINDINGS];
     int n;                 /* 0 = no watermark was found */
-    double false_alarm;    /* as above, of this search, whether it found something or not; <= 1e-6 */
+    double false_alarm;    /* bound on the probability that unmarked frames give any finding at all; below 1e-9 */
 } hm_wm_report;
 
 typedef struct hm_wm_detector hm_wm_detector;

@@ -238,12 +238,3 @@ int hm_wm_pool_segments(const hm_wm_pool *p, const hm_wm_segment **first)
     *first = p->segment;
     return p->n;
 }
-
-bool hm_wm_pool_total(const hm_wm_pool *p, hm_wm_canvas *out)
-{
-    const size_t n = (size_t)p->cw * (size_t)p->ch;
-    *out = (hm_wm_canvas){calloc(n, sizeof *out->v), p->cw, p->ch};
-    if (!out->v) return false;
-    for (int i = 0; i < p->n; i++) add_sub(out->v, p->segment[i].canvas.v, 1, (int)n);
-    return true;
-}

@@ -74,11 +74,38 @@ void hm_wm_search_free(hm_wm_search *s);
 void hm_wm_match(hm_wm_search *s, const hm_wm_canvas *c, double tile_x, double tile_y, double f_max, hm_wm_pose *out);
 /* Hill climb over sides and offsets from a pose near the truth. */
 void hm_wm_refine(hm_wm_search *s, const hm_wm_canvas *c, hm_wm_pose *p);
-/* Read at a pose, exactly; *attempts grows by the messages that were tried. false: none has its check bits right. */
+/* Soft code bits (> 0: +1) at a pose, exactly. even: all frequencies count alike, else by what the sync cells show. */
+void hm_wm_soft(hm_wm_search *s, const hm_wm_canvas *c, const hm_wm_pose *p, bool even, float soft[HM_WM_CODED]);
+/* Decode them; *attempts grows by the messages that were tried. false: the check bits are wrong. */
+bool hm_wm_message(hm_wm_search *s, const float soft[HM_WM_CODED], uint8_t payload[HM_WM_BYTES], double *confidence,
+                   int *attempts);
+/* Both, in two tries. */
 bool hm_wm_read(hm_wm_search *s, const hm_wm_canvas *c, const hm_wm_pose *p, uint8_t payload[HM_WM_BYTES],
                 double *confidence, int *attempts);
-/* Deviations above chance of this payload's code at a pose. */
-double hm_wm_likeness(hm_wm_search *s, const hm_wm_canvas *c, const hm_wm_pose *p,
-                      const uint8_t payload[HM_WM_BYTES]);
+/* How far soft bits stand above chance for this payload, in deviations (Student's t). Only bits that depend on the film's
+ * id count: films of one issuer have the others in common. */
+double hm_wm_evidence(const float soft[HM_WM_CODED], const uint8_t payload[HM_WM_BYTES]);
+/* Take a payload out of soft bits, so that one under it can be read. */
+void hm_wm_remove(float soft[HM_WM_CODED], const uint8_t payload[HM_WM_BYTES]);
+
+/* ---- watermark_hunt.c ---- */
+typedef struct {
+    hm_wm_pose pose;
+    bool mirrored;
+} hm_wm_view;
+typedef struct {
+    hm_wm_search *s;
+    double side;            /* canvas samples a tile, if the picture is whole */
+    int attempts;           /* messages tried so far */
+    /* what the last hunt came to */
+    hm_wm_view view;        /* pose.z 0: none was worth reading */
+    uint8_t payload[HM_WM_BYTES];
+    double confidence;
+} hm_wm_hunt;
+/* Any scale, mirrored or not; c is scratch. */
+bool hm_wm_hunt_all(hm_wm_hunt *h, const hm_wm_canvas *c);
+/* The picture as it was made: not cropped, not mirrored. */
+bool hm_wm_hunt_whole(hm_wm_hunt *h, const hm_wm_canvas *c);
+void hm_wm_mirror(const hm_wm_canvas *c);
 
 #endif

@@ -17,7 +17,5 @@ void hm_wm_pool_free(hm_wm_pool *p); /* NULL is fine */
 himmel_status hm_wm_pool_add(hm_wm_pool *p, const hm_frame *f, double seconds, himmel_error *err);
 /* At most MAX_SEGMENTS: of one second each, of two in films of more than so many seconds, and so on. */
 int hm_wm_pool_segments(const hm_wm_pool *p, const hm_wm_segment **first);
-/* Their sum; free out->v. false: out of memory. */
-bool hm_wm_pool_total(const hm_wm_pool *p, hm_wm_canvas *out);
 
 #endif

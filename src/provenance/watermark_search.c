@@ -248,46 +248,67 @@ static void soft_bits(const hm_wm_search *s, const float gain[HM_WM_RINGS], floa
     }
 }
 
-static double agreement(const float soft[HM_WM_CODED], const uint8_t payload[HM_WM_BYTES], double *deviations)
+/* Share of the soft values' size that agrees with the payload's code, 0..1. */
+static double agreement(const float soft[HM_WM_CODED], const uint8_t payload[HM_WM_BYTES])
 {
     int8_t coded[HM_WM_CODED];
-    double with = 0, all = 0, square = 0;
+    double with = 0, all = 1e-30;
     hm_wm_encode(payload, coded);
     for (int i = 0; i < HM_WM_CODED; i++) {
         with += (double)(soft[i] * coded[i]);
         all += fabs((double)soft[i]);
-        square += (double)(soft[i] * soft[i]);
     }
-    *deviations = with / sqrt(square + 1e-30);
-    return HM_MAX(0, with) / (all + 1e-30);
+    return HM_MAX(0, with) / all;
+}
+
+bool hm_wm_message(hm_wm_search *s, const float soft[HM_WM_CODED], uint8_t payload[HM_WM_BYTES], double *confidence,
+                   int *attempts)
+{
+    ++*attempts;
+    if (!hm_wm_decode(soft, payload, s->viterbi)) return false;
+    *confidence = agreement(soft, payload);
+    return true;
+}
+
+void hm_wm_soft(hm_wm_search *s, const hm_wm_canvas *c, const hm_wm_pose *p, bool even, float soft[HM_WM_CODED])
+{
+    float gain[HM_WM_RINGS];
+    cells_at(s, c, p);
+    ring_gains(s, gain);
+    for (int r = 0; r < HM_WM_RINGS && even; r++) gain[r] = 1;
+    soft_bits(s, gain, soft);
 }
 
 bool hm_wm_read(hm_wm_search *s, const hm_wm_canvas *c, const hm_wm_pose *p, uint8_t payload[HM_WM_BYTES],
                 double *confidence, int *attempts)
 {
-    float gain[HM_WM_RINGS], soft[HM_WM_CODED];
-    double deviations;
-    cells_at(s, c, p);
-    ring_gains(s, gain);
-    for (int even = 0; even < 2; even++) {
-        if (even) for (int r = 0; r < HM_WM_RINGS; r++) gain[r] = 1;
-        soft_bits(s, gain, soft);
-        ++*attempts;
-        if (!hm_wm_decode(soft, payload, s->viterbi)) continue;
-        *confidence = agreement(soft, payload, &deviations);
-        return true;
-    }
-    return false;
+    float soft[HM_WM_CODED];
+    hm_wm_soft(s, c, p, false, soft);
+    if (hm_wm_message(s, soft, payload, confidence, attempts)) return true;
+    hm_wm_soft(s, c, p, true, soft);
+    return hm_wm_message(s, soft, payload, confidence, attempts);
 }
 
-double hm_wm_likeness(hm_wm_search *s, const hm_wm_canvas *c, const hm_wm_pose *p,
-                      const uint8_t payload[HM_WM_BYTES])
+double hm_wm_evidence(const float soft[HM_WM_CODED], const uint8_t payload[HM_WM_BYTES])
 {
-    float gain[HM_WM_RINGS], soft[HM_WM_CODED];
-    double deviations;
-    cells_at(s, c, p);
-    ring_gains(s, gain);
-    soft_bits(s, gain, soft);
-    agreement(soft, payload, &deviations);
-    return deviations;
+    enum { ID_FROM = 16, ID_TO = ID_FROM + 48 + HM_WM_MEMORY, CHECK_FROM = 8 * HM_WM_BYTES };
+    int8_t coded[HM_WM_CODED];
+    double sum = 0, square = 1e-30;
+    int n = 0;
+    hm_wm_encode(payload, coded);
+    for (int i = 4 * ID_FROM; i < HM_WM_CODED; i++) {
+        if (i >= 4 * ID_TO && i < 4 * CHECK_FROM) continue;
+        const double v = (double)(soft[i] * coded[i]);
+        sum += v, square += v * v, n++;
+    }
+    return sum / sqrt(HM_MAX(square - sum * sum / n, 1e-3 * square));
+}
+
+void hm_wm_remove(float soft[HM_WM_CODED], const uint8_t payload[HM_WM_BYTES])
+{
+    int8_t coded[HM_WM_CODED];
+    float sum = 0;
+    hm_wm_encode(payload, coded);
+    for (int i = 0; i < HM_WM_CODED; i++) sum += soft[i] * coded[i];
+    for (int i = 0; i < HM_WM_CODED; i++) soft[i] -= sum / HM_WM_CODED * coded[i];
 }
