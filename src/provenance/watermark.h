@@ -39,7 +39,7 @@ void hm_watermark_free(hm_watermark *m); /* NULL is fine */
 /* Into f (of that size), in place. YUV420: luma alone; RGB8: all three alike, which is the same. alpha [h][w] (may be
  * NULL): share of each pixel that is new, 0 = leave it as it is. Depends on f, alpha and payload only, not on what
  * came before nor on the number of threads. Changes by at most 1 code value RMS where the local deviation is below 1,
- * and a frame's PSNR stays above 42.5 dB. */
+ * and a frame's PSNR stays above 42 dB. */
 void hm_watermark_embed(hm_watermark *m, const hm_frame *f, const uint8_t *alpha);
 
 /* ---- reading ---- */
@@ -56,7 +56,7 @@ typedef struct {
 typedef struct {
     hm_wm_finding found[HM_WM_MAX_FINDINGS];
     int n;                 /* 0 = no watermark was found */
-    double false_alarm;    /* bound on the probability that unmarked frames give any finding at all; below 1e-9 */
+    double false_alarm;    /* bound on the probability that unmarked frames give any finding at all; below 1e-7 */
 } hm_wm_report;
 
 typedef struct hm_wm_detector hm_wm_detector;

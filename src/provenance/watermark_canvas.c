@@ -212,7 +212,8 @@ static hm_wm_segment *segment_at(hm_wm_pool *p, double seconds)
         return segment_at(p, seconds);
     }
     hm_wm_segment *s = &p->segment[p->n];
-    *s = (hm_wm_segment){{calloc((size_t)p->cw * (size_t)p->ch, sizeof(float)), p->cw, p->ch}, seconds, seconds, 0};
+    *s = (hm_wm_segment){{calloc((size_t)p->cw * (size_t)p->ch, sizeof(float)), p->cw, p->ch, sqrtf((float)p->w * (float)p->h / ((float)p->cw * (float)p->ch))},
+                         seconds, seconds, 0};
     if (!s->canvas.v) return NULL;
     p->n++;
     return s;

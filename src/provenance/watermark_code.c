@@ -75,23 +75,33 @@ void hm_wm_encode(const uint8_t payload[HM_WM_BYTES], int8_t coded[HM_WM_CODED])
 
 /* ---- Viterbi ---- */
 
+enum { LISTED = 64 }; /* messages that are tried: the likeliest, then those that leave its path once, cheapest first */
+
 typedef struct {
     uint8_t out[HALF];                   /* outputs of state 2i when a 0 comes in */
-    float metric[2][N_STATES];
+    float metric[HM_WM_STEPS + 1][N_STATES];
     uint8_t from[HM_WM_STEPS][N_STATES]; /* which of the two states before */
 } viterbi;
 
+typedef struct { int step; float loss; } turn_off;
+
 size_t hm_wm_decode_bytes(void) { return sizeof(viterbi); }
+
+/* What each of the 16 outputs is worth. */
+static void values(const float soft[4], float value[16])
+{
+    for (unsigned o = 0; o < 16; o++) {
+        value[o] = 0;
+        for (int j = 0; j < 4; j++) value[o] += o >> j & 1 ? soft[j] : -soft[j];
+    }
+}
 
 /* State i < HALF is reached by a 0, i + HALF by a 1, both from states 2i and 2i + 1, whose outputs are each other's
  * complement because all polynomials end in 1; those for a 1 are the complement of those for a 0. */
 HM_CLONES static void step(const uint8_t *out, const float *soft, const float *old, float *new, uint8_t *from)
 {
     float value[16];
-    for (unsigned o = 0; o < 16; o++) {
-        value[o] = 0;
-        for (int j = 0; j < 4; j++) value[o] += o >> j & 1 ? soft[j] : -soft[j];
-    }
+    values(soft, value);
     for (int i = 0; i < HALF; i++) {
         const float m = value[out[i]], a = old[2 * i], b = old[2 * i + 1];
         const float a0 = a + m, b0 = b - m, a1 = a - m, b1 = b + m;
@@ -102,22 +112,57 @@ HM_CLONES static void step(const uint8_t *out, const float *soft, const float *o
     }
 }
 
-bool hm_wm_decode(const float soft[HM_WM_CODED], uint8_t payload[HM_WM_BYTES], void *work)
+/* The message of the best path that ends in state 0 and takes the other way into step `off` (-1: nowhere), which loss[t]
+ * tells the price of (may be NULL). */
+static void trace(const viterbi *v, const float *soft, int off, uint8_t message[HM_WM_BYTES + 3], turn_off *loss)
 {
-    viterbi *v = work;
-    for (unsigned i = 0; i < HALF; i++) v->out[i] = (uint8_t)outputs(2 * i);
-    for (int i = 0; i < N_STATES; i++) v->metric[0][i] = i ? -1e30f : 0;
-    for (int t = 0; t < HM_WM_STEPS; t++)
-        step(v->out, soft + 4 * t, v->metric[t & 1], v->metric[~t & 1], v->from[t]);
-    uint8_t message[HM_WM_BYTES + 3] = {0};
     unsigned state = 0; /* the zeros at the end led there */
+    memset(message, 0, HM_WM_BYTES + 3);
     for (int t = HM_WM_STEPS - 1; t >= 0; t--) {
+        const unsigned before = state << 1 & (N_STATES - 1);
         if (t < HM_WM_INFO) message[t / 8] |= (uint8_t)((state >> (HM_WM_MEMORY - 1)) << (7 - t % 8));
-        state = (state << 1 & (N_STATES - 1)) | v->from[t][state];
+        if (loss) {
+            float value[16];
+            values(soft + 4 * t, value);
+            const float m = value[v->out[state & (HALF - 1)]] * (state < HALF ? 2.0f : -2.0f);
+            const float d = v->metric[t][before] - v->metric[t][before + 1] + m;
+            loss[t] = (turn_off){t, d < 0 ? -d : d};
+        }
+        state = before | (v->from[t][state] ^ (t == off));
     }
-    memcpy(payload, message, HM_WM_BYTES);
+}
+
+static bool checks(const uint8_t message[HM_WM_BYTES + 3])
+{
     hm_wm_payload p;
     const uint8_t *c = message + HM_WM_BYTES;
     const uint32_t crc = (uint32_t)c[0] << 16 | (uint32_t)c[1] << 8 | c[2];
     return crc24(message, HM_WM_BYTES) == crc && hm_wm_unpack(&p, message);
+}
+
+static int by_loss(const void *a, const void *b)
+{
+    const turn_off *p = a, *q = b;
+    return p->loss < q->loss ? -1 : p->loss > q->loss ? 1 : p->step - q->step;
+}
+
+bool hm_wm_decode(const float soft[HM_WM_CODED], uint8_t payload[HM_WM_BYTES], void *work, int *tried)
+{
+    viterbi *v = work;
+    uint8_t message[HM_WM_BYTES + 3];
+    turn_off loss[HM_WM_STEPS];
+    for (unsigned i = 0; i < HALF; i++) v->out[i] = (uint8_t)outputs(2 * i);
+    for (int i = 0; i < N_STATES; i++) v->metric[0][i] = i ? -1e30f : 0;
+    for (int t = 0; t < HM_WM_STEPS; t++) step(v->out, soft + 4 * t, v->metric[t], v->metric[t + 1], v->from[t]);
+    trace(v, soft, -1, message, loss);
+    qsort(loss, HM_WM_STEPS, sizeof *loss, by_loss);
+    bool ok = checks(message);
+    int n = 1;
+    for (; !ok && n < LISTED; n++) {
+        trace(v, soft, loss[n - 1].step, message, NULL);
+        ok = checks(message);
+    }
+    *tried += n;
+    memcpy(payload, message, HM_WM_BYTES);
+    return ok;
 }

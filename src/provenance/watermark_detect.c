@@ -4,7 +4,7 @@
  *   payload x seconds: does the evidence stand above chance? -> runs of seconds = findings
  * False alarms: a message that noise decodes to has its 40 check bits (tag, version, CRC) right with probability 2^-40,
  * because the pattern's signs are random and independent of the picture; the bound is the number of messages tried
- * (counted, at most a few hundred) times that. Nothing else decides whether there is a mark. */
+ * (counted, at most some thousands) times that. Nothing else decides whether there is a mark. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -13,9 +13,9 @@ enum {
     TILE = 512,           /* samples a side of the tile when it is written */
     UNIT = 32             /* of pattern and of strength: fixed point */
 };
-/* Code values, RMS. Below a deviation of 1 the mark must stay at 1 or below, rounding included. */
-static const float flat_strength = 0.9f, strength_slope = 0.6f, slope_from = 0.7f, max_strength = 3.6f;
-static const double max_rms = 1.84;       /* of a frame: 42.6 dB with what rounding adds */
+/* Code values, RMS. In blocks with a deviation below 1 the mark must stay at 1 or below, rounding included. */
+static const float flat_strength = 0.95f, strength_slope = 2.0f, slope_from = 0.7f, max_strength = 7.0f;
+static const double max_rms = 1.95;      /* of a frame: 42.2 dB with what rounding adds */
 
 struct hm_watermark {
     int w, h, n_threads;
@@ -129,7 +129,7 @@ static const uint8_t *luma_rows(const hm_watermark *m, const hm_frame *f, int y0
 }
 
 /* Strength by the deviation in the four cells of a block: their mean, held down by the smoothest one, so that an edge
- * against the sky does not count as texture. Blocks that the frame cuts copy a whole neighbour. */
+ * against the sky does not count as texture; a block that is smooth as a whole has no texture at all. Blocks that the frame cuts copy a whole neighbour. */
 static void block_strength(hm_watermark *m, const hm_frame *f, int by)
 {
     uint8_t rows[BLOCK * 8192];
@@ -142,14 +142,17 @@ static void block_strength(hm_watermark *m, const hm_frame *f, int by)
     for (int bx = 0; bx < m->bw; bx++) {
         const int c0 = HM_MIN(2 * bx, cells - 2);
         float mean = 0, least = 1e9f;
+        int32_t all = 0, all_square = 0;
         for (int k = 0; k < 4; k++) {
             const int32_t s = sum[k >> 1][c0 + (k & 1)], q = square[k >> 1][c0 + (k & 1)];
             const float variance = (float)(16 * q - s * s) / 256.0f;
+            all += s, all_square += q;
             mean += variance / 4;
             least = HM_MIN(least, variance);
         }
         const float dev = sqrtf(sqrtf(mean * least)); /* geometric mean of the two deviations */
-        const float s = flat_strength + strength_slope * HM_MAX(0, dev - slope_from);
+        const bool flat = 64 * (int64_t)all_square - (int64_t)all * all < 4096; /* variance below 1 */
+        const float s = flat_strength + (flat ? 0 : strength_slope * HM_MAX(0, dev - slope_from));
         m->strength[by * m->bw + bx] = HM_MIN(s, max_strength);
     }
 }

@@ -20,12 +20,21 @@ static bool read_at(hm_wm_hunt *h, const hm_wm_canvas *c, hm_wm_pose p, bool mir
     return true;
 }
 
-static bool try_whole(hm_wm_hunt *h, const hm_wm_canvas *c, bool mirrored)
+/* As it is and refined: of a weak mark one may be readable when the other is not. */
+static bool read_near(hm_wm_hunt *h, const hm_wm_canvas *c, hm_wm_pose p, bool mirrored)
 {
-    hm_wm_pose p;
-    hm_wm_match(h->s, c, h->side, h->side, HM_WM_F_MAX, &p);
+    if (read_at(h, c, p, mirrored)) return true;
     hm_wm_refine(h->s, c, &p);
     return read_at(h, c, p, mirrored);
+}
+
+/* A picture that was neither cropped nor turned is read without the help of the sync cells. */
+static bool try_whole(hm_wm_hunt *h, const hm_wm_canvas *c, bool mirrored)
+{
+    hm_wm_pose p = {h->side, h->side, 0, 0, worth_reading};
+    if (read_at(h, c, p, mirrored)) return true;
+    hm_wm_match(h->s, c, h->side, h->side, HM_WM_F_MAX, &p);
+    return read_near(h, c, p, mirrored);
 }
 
 /* The best poses over all scales, each the best within 2 % of its scale. */
@@ -50,8 +59,7 @@ static bool try_scales(hm_wm_hunt *h, const hm_wm_canvas *c, bool mirrored)
         if (best[top].z <= 0) break;
         hm_wm_pose p = best[top];
         best[top].z = 0;
-        hm_wm_refine(h->s, c, &p);
-        if (read_at(h, c, p, mirrored)) return true;
+        if (read_near(h, c, p, mirrored)) return true;
     }
     return false;
 }

@@ -26,9 +26,9 @@ enum {
 /* ---- watermark_code.c ---- */
 /* Code bits, +1 or -1. */
 void hm_wm_encode(const uint8_t payload[HM_WM_BYTES], int8_t coded[HM_WM_CODED]);
-/* The likeliest message for soft values (> 0: +1; any scale). false: its CRC, tag or version is wrong. work: scratch
- * of hm_wm_decode_bytes(). */
-bool hm_wm_decode(const float soft[HM_WM_CODED], uint8_t payload[HM_WM_BYTES], void *work);
+/* The likeliest message for soft values (> 0: +1; any scale) whose CRC, tag and version are right, of the few likeliest;
+ * *tried grows by their number. false: none. work: scratch of hm_wm_decode_bytes(). */
+bool hm_wm_decode(const float soft[HM_WM_CODED], uint8_t payload[HM_WM_BYTES], void *work, int *tried);
 size_t hm_wm_decode_bytes(void);
 
 /* ---- watermark_pattern.c ---- */
@@ -59,7 +59,7 @@ void hm_wm_fft2(float *re, float *im, int n, bool inverse);
 /* ---- watermark_search.c ---- */
 /* Pooled evidence: residual of the luma, each sample divided by its local noise. Sides of at most CANVAS_SIDE. */
 enum { HM_WM_CANVAS_SIDE = 4096 };
-typedef struct { float *v; int w, h; } hm_wm_canvas;
+typedef struct { float *v; int w, h; float pixels; } hm_wm_canvas; /* pixels of the frame a sample */
 /* How the marked picture lies in the canvas. */
 typedef struct {
     double tile_x, tile_y;  /* canvas samples a tile */

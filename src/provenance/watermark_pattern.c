@@ -9,7 +9,8 @@
 
 static const uint64_t seed = 0x68696d6d656c; /* "himmel" */
 enum { STREAM_CELLS = 1, STREAM_BITS = 2, SYNC_EACH = 6 };
-static const double block_wave = 24, shortest_wave = 2.5; /* pixels */
+static const double block_wave = 18, shortest_wave = 2.5; /* pixels */
+static const double enough_cells = 14; /* cycles a tile; below are too few cells to spend much on */
 
 static int by_frequency(const void *a, const void *b)
 {
@@ -78,7 +79,7 @@ void hm_wm_tile(const hm_wm_layout *l, const int8_t coded[HM_WM_CODED], double s
         const hm_wm_cell *c = &l->cell[i];
         const double wave = side / (double)c->f;
         if (wave < shortest_wave) continue;
-        const double a = HM_MIN(1, wave / block_wave) / (double)c->f;
+        const double a = HM_MIN(1, wave / block_wave) / HM_MAX((double)c->f, enough_cells);
         const size_t at = (size_t)(c->fy & (n - 1)) * (size_t)n + (size_t)c->fx;
         float chip[2];
         for (int k = 0; k < 2; k++)

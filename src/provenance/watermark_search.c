@@ -9,12 +9,14 @@
 #include "provenance/watermark_internal.h"
 
 enum { N = HM_WM_GRID, NN = N * N };
+static const double coded_wave = 16; /* pixels */
 
 struct hm_wm_search {
     hm_wm_layout l;
     float re[NN], im[NN];           /* the tile, then its spectrum */
     float sre[NN], sim[NN];         /* match surface */
     float smooth[NN];
+    float trust[HM_WM_F_MAX + 1];   /* of cells, by frequency: what coders leave of them */
     float cre[HM_WM_MAX_CELLS], cim[HM_WM_MAX_CELLS]; /* cells, whitened: mean square 1 */
     float *rows;                    /* [N][canvas width] */
     int at[HM_WM_CANVAS_SIDE];      /* grid sample of a canvas column, and share of the next one */
@@ -60,9 +62,19 @@ HM_CLONES static void add_row(float *restrict to, const float *restrict row, flo
     for (int x = 0; x < n; x++) to[x] += k * row[x];
 }
 
+/* Waves shorter than coded_wave pixels lose the more to coders the shorter they are. */
+static void set_trust(hm_wm_search *s, double tile)
+{
+    for (int f = 0; f <= HM_WM_F_MAX; f++) {
+        const double wave = tile / HM_MAX(f, 1);
+        s->trust[f] = (float)HM_MIN(1, wave * wave / (coded_wave * coded_wave));
+    }
+}
+
 static void fold(hm_wm_search *s, const hm_wm_canvas *c, double tile_x, double tile_y)
 {
     float part;
+    set_trust(s, sqrt(tile_x * tile_y) * (double)c->pixels);
     memset(s->rows, 0, N * (size_t)c->w * sizeof *s->rows);
     for (int y = 0; y < c->h; y++) {
         const int at = grid_at(y, c->h, tile_y, &part);
@@ -119,7 +131,7 @@ void hm_wm_match(hm_wm_search *s, const hm_wm_canvas *c, double tile_x, double t
         const hm_wm_cell *e = &s->l.cell[i];
         if (e->bit[0] >= 0) continue;
         /* The written tile is sum Re(v e^(2 pi i f x)): its transform at f is v. */
-        const float r = e->sign[0], m = e->sign[1];
+        const float k = s->trust[(int)e->f], r = k * e->sign[0], m = k * e->sign[1];
         const int at = (e->fy & (N - 1)) * N + e->fx;
         s->sre[at] = s->cre[i] * r + s->cim[i] * m;
         s->sim[at] = s->cim[i] * r - s->cre[i] * m;
@@ -157,8 +169,9 @@ static double sync_z(const hm_wm_search *s, double dx, double dy)
         if (e->bit[0] >= 0) continue;
         const int x = e->fx + HM_WM_F_MAX, y = e->fy + HM_WM_F_MAX;
         const float co = tx.re[x] * ty.re[y] - tx.im[x] * ty.im[y], si = tx.re[x] * ty.im[y] + tx.im[x] * ty.re[y];
-        const float a = s->cre[i] * e->sign[0] + s->cim[i] * e->sign[1];
-        const float b = s->cim[i] * e->sign[0] - s->cre[i] * e->sign[1];
+        const float k = s->trust[(int)e->f];
+        const float a = k * (s->cre[i] * e->sign[0] + s->cim[i] * e->sign[1]);
+        const float b = k * (s->cim[i] * e->sign[0] - s->cre[i] * e->sign[1]);
         sum += (double)(a * co - b * si);
         power += (double)(a * a + b * b);
     }
@@ -216,22 +229,22 @@ static void cells_at(hm_wm_search *s, const hm_wm_canvas *c, const hm_wm_pose *p
     }
 }
 
-/* How much of the mark is left in each ring, 0..1, from its sync cells; few cells lean on the mean of all. */
-static void ring_gains(const hm_wm_search *s, float gain[HM_WM_RINGS])
+/* How much of the mark is left in each ring, from its sync cells; few cells lean on what is usual (even: all of them). */
+static void ring_gains(const hm_wm_search *s, bool even, float gain[HM_WM_RINGS])
 {
-    float sum[HM_WM_RINGS] = {0}, n[HM_WM_RINGS] = {0}, all = 0;
+    const float lean = even ? 1e6f : 60;
+    float sum[HM_WM_RINGS] = {0}, n[HM_WM_RINGS] = {0}, usual[HM_WM_RINGS] = {0}, with = 0, all = 1e-6f;
     for (int i = 0; i < s->l.n; i++) {
         const hm_wm_cell *e = &s->l.cell[i];
         if (e->bit[0] >= 0) continue;
-        const float v = s->cre[i] * e->sign[0] + s->cim[i] * e->sign[1];
-        sum[e->ring] += v, n[e->ring] += 2, all += v;
+        const float v = s->cre[i] * e->sign[0] + s->cim[i] * e->sign[1], k = s->trust[(int)e->f];
+        sum[e->ring] += v, n[e->ring] += 2, usual[e->ring] += 2 * k;
+        with += k * v, all += 2 * k * k;
     }
-    all = HM_MAX(all, 0) / (2 * (float)HM_MAX(1, s->l.n_sync));
+    const float level = HM_MAX(with / all, 0.02f);
     for (int r = 0; r < HM_WM_RINGS; r++) {
-        float v = sum[r] + 12 * all, w = n[r] + 12;
-        if (r > 0) v += sum[r - 1] / 2, w += n[r - 1] / 2;
-        if (r + 1 < HM_WM_RINGS) v += sum[r + 1] / 2, w += n[r + 1] / 2;
-        gain[r] = HM_MAX(v / w, 0.05f * all + 1e-6f);
+        const float k = usual[r] / HM_MAX(n[r], 1);
+        gain[r] = HM_MAX((sum[r] + lean * level * k) / (n[r] + lean), 0.05f * level * k);
     }
 }
 
@@ -264,8 +277,7 @@ static double agreement(const float soft[HM_WM_CODED], const uint8_t payload[HM_
 bool hm_wm_message(hm_wm_search *s, const float soft[HM_WM_CODED], uint8_t payload[HM_WM_BYTES], double *confidence,
                    int *attempts)
 {
-    ++*attempts;
-    if (!hm_wm_decode(soft, payload, s->viterbi)) return false;
+    if (!hm_wm_decode(soft, payload, s->viterbi, attempts)) return false;
     *confidence = agreement(soft, payload);
     return true;
 }
@@ -274,8 +286,7 @@ void hm_wm_soft(hm_wm_search *s, const hm_wm_canvas *c, const hm_wm_pose *p, boo
 {
     float gain[HM_WM_RINGS];
     cells_at(s, c, p);
-    ring_gains(s, gain);
-    for (int r = 0; r < HM_WM_RINGS && even; r++) gain[r] = 1;
+    ring_gains(s, even, gain);
     soft_bits(s, gain, soft);
 }
 
