@@ -273,6 +273,37 @@ static void test_cancel(himmel_ctx *ctx)
     }
 }
 
+/* What verify says about the watermark of a file: is it there, does it agree with what is signed? */
+static void expect_mark(const char *path, himmel_layer layer, const char *word)
+{
+    himmel_verdict v;
+    himmel_error err = {0};
+    CHECK(!himmel_verify(path, in_dir("identity"), &v, &err), "%s", err.message);
+    CHECK(v.credentials == HIMMEL_LAYER_FOUND && v.watermark == layer && !v.disagree && strstr(v.json, word), "%s: no %s in %s",
+          path, word, v.json);
+    himmel_verdict_free(&v);
+}
+
+/* A new picture carries the watermark that its credentials name; what only passes through gets none. */
+static void test_watermarked(himmel_ctx *ctx)
+{
+    himmel_error err = {0};
+    himmel_request r = small(in_dir("w.png"));
+    r.kind = HIMMEL_IMAGE;
+    r.width = 640, r.height = 360;
+    CHECK(!himmel_generate(ctx, &r, NULL, &err), "%s", err.message);
+    expect_mark(r.output, HIMMEL_LAYER_FOUND, "\"agreement\":{\"state\":\"agree\"");
+    const himmel_clip clip = {in_dir("a.mp4"), 0.25, 0.75};
+    himmel_edit e = himmel_edit_default();
+    e.mode = HIMMEL_EDIT_JOIN, e.clips = &clip, e.n_clips = 1;
+    r = small(in_dir("t.mp4"));
+    r.width = r.height = r.fps_num = 0, r.prompt = NULL, r.visible_mark = 0;
+    CHECK(!himmel_edit_run(ctx, &r, &e, NULL, &err), "%s", err.message);
+    himmel_verdict v;
+    CHECK(!himmel_verify(r.output, in_dir("identity"), &v, &err) && strstr(v.json, "\"signed\":null"), "a cut film: %s", v.json);
+    himmel_verdict_free(&v);
+}
+
 static void test_image(himmel_ctx *ctx)
 {
     static const char *const names[] = {"i.png", "i.jpg", "i.webp"};
@@ -369,6 +400,7 @@ int main(void)
     test_keep(ctx);
     test_cancel(ctx);
     test_image(ctx);
+    test_watermarked(ctx);
     himmel_close(ctx);
     char cmd[128];
     snprintf(cmd, sizeof cmd, "rm -rf '%s'", dir);
