@@ -25,6 +25,7 @@ typedef struct {
     himmel_result result;
     hm_encoder *encoder;
     hm_vmark *mark;
+    hm_watermark *watermark;
     hm_scaler *scaler, *preview_scaler;
     uint8_t *picture, *preview;
     int preview_w, preview_h;
@@ -100,6 +101,7 @@ static himmel_status on_frame(void *user, int i, const float *rgb, himmel_error 
     if (!to) return HIMMEL_ENOMEM;
     const double seconds = (double)i / j->job.fps, t0 = hm_now();
     hm_scale(j->scaler, rgb, HM_PIX_F32, to);
+    hm_watermark_embed(j->watermark, to, NULL);
     if (j->mark) hm_vmark_draw(j->mark, to, seconds);
     const double t1 = hm_now();
     himmel_status rc = HIMMEL_OK;
@@ -155,6 +157,7 @@ static himmel_status prepare(job *j, himmel_error *err)
                         r->width,       r->height, film ? HM_FRAME_YUV420 : HM_FRAME_RGB8,
                         j->ctx->threads};
     if (!rc) rc = hm_scaler_new(&j->scaler, &so, err);
+    if (!rc) rc = hm_signer_mark(&j->signer, r->width, r->height, &j->watermark, err);
     if (!rc && r->visible_mark) rc = hm_vmark_new(&j->mark, r->width, r->height, err);
     j->preview_w = HM_MIN((int)PREVIEW_WIDTH, r->width);
     j->preview_h = HM_MAX(1, j->preview_w * r->height / r->width);
@@ -229,6 +232,7 @@ static void cleanup(job *j)
 {
     hm_encoder_free(j->encoder); /* deletes what is unfinished */
     hm_vmark_free(j->mark);
+    hm_watermark_free(j->watermark);
     hm_scaler_free(j->scaler);
     hm_scaler_free(j->preview_scaler);
     free(j->picture);

@@ -42,10 +42,11 @@ static json_t *check_result(const himmel_verdict *v)
     json_object_del(all, "file"); /* a path of this machine */
     const char *state = v->credentials == HIMMEL_LAYER_FOUND && v->trusted ? "trusted" : states[v->credentials];
     json_t *issuer = json_object_get(cc, "issuer"), *when = json_object_get(cc, "created");
-    json_t *out = json_pack("{s:s, s:I, s:[{s:s, s:s, s:s, s:O?, s:n, s:O?}]}", "object", "content_provenance_check", "created_at",
+    json_t *out = json_pack("{s:s, s:I, s:[{s:s, s:s, s:s, s:O?, s:n, s:O?}, {s:s, s:s, s:n, s:n}]}", "object", "content_provenance_check", "created_at",
                             (json_int_t)time(NULL), "results", "type", "c2pa", "outcome",
                             v->credentials == HIMMEL_LAYER_ABSENT ? "not_detected" : "detected", "validation_state", state, "issuer", issuer,
-                            "model", "generated_at", when);
+                            "model", "generated_at", when, "type", "himmel_watermark", "outcome",
+                            v->watermark == HIMMEL_LAYER_FOUND ? "detected" : "not_detected", "model", "generated_at");
     json_object_del(all, "file"); /* its name here says nothing to anybody */
     json_object_set_new(out, "himmel", all ? all : json_null());
     return out;
