@@ -113,10 +113,41 @@ static const uint8_t *skip(const uint8_t *p, const uint8_t *end, int depth, cons
     return p;
 }
 
+static bool is_utf8(const uint8_t *p, size_t n)
+{
+    for (size_t i = 0; i < n;) {
+        const unsigned c = p[i];
+        const size_t more = c < 0x80 ? 0 : c >= 0xc2 && c < 0xe0 ? 1 : c >= 0xe0 && c < 0xf0 ? 2 : c >= 0xf0 && c < 0xf5 ? 3 : 4;
+        if (more == 4 || more >= n - i) return false;
+        if (more && ((c == 0xe0 && p[i + 1] < 0xa0) || (c == 0xed && p[i + 1] > 0x9f) || (c == 0xf0 && p[i + 1] < 0x90) ||
+                     (c == 0xf4 && p[i + 1] > 0x8f)))
+            return false; /* too long for what it is, half a pair, or no character */
+        for (size_t k = 1; k <= more; k++)
+            if ((p[i + k] & 0xc0) != 0x80) return false;
+        i += more + 1;
+    }
+    return true;
+}
+
+/* Is every text of well-formed items UTF-8? Head by head: what is within lists and maps simply follows. */
+static bool texts_are_utf8(const uint8_t *p, const uint8_t *end, const uint8_t **bad)
+{
+    while (p < end) {
+        const item_head h = read_head(p, end);
+        *bad = p;
+        p = h.after;
+        if (h.major != HM_CBOR_BYTES && h.major != HM_CBOR_TEXT) continue;
+        if (h.major == HM_CBOR_TEXT && !is_utf8(p, (size_t)h.value)) return false;
+        p += h.value;
+    }
+    return true;
+}
+
 bool hm_cbor_open(hm_cbor *out, const uint8_t *data, size_t n, size_t *bad)
 {
     const uint8_t *where = data, *after = n ? skip(data, data + n, 0, &where) : NULL;
-    const bool ok = after == data + n && n;
+    bool ok = after == data + n && n;
+    if (ok && !texts_are_utf8(data, data + n, &where)) ok = false, after = NULL;
     if (!ok) *bad = (size_t)((after ? after : where) - data);
     *out = ok ? (hm_cbor){data, data + n} : (hm_cbor){NULL, NULL};
     return ok;

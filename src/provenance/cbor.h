@@ -1,6 +1,6 @@
 /* cbor.h - CBOR (RFC 8949), as much as Content Credentials need.   SPDX-License-Identifier: MIT
  * Writing: shortest lengths, definite. Reading: views into untrusted bytes, nothing is allocated; strings in
- * pieces, wrong nesting and depth over 32 are refused at hm_cbor_open, so that the rest cannot fail. */
+ * pieces, texts that are no UTF-8, wrong nesting and depth over 32 are refused at hm_cbor_open, so that the rest cannot fail. */
 #ifndef HM_CBOR_H
 #define HM_CBOR_H
 

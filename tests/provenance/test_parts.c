@@ -80,6 +80,9 @@ static void test_cbor_refuses(void)
         {"a string of 2^64-1", "\x7b\xff\xff\xff\xff\xff\xff\xff\xff", 9},
         {"a string in pieces", "\x7f\x61\x61\xff", 4},
         {"a lone break", "\xff", 1},
+        {"a text cut off", "\x62\xc3\x28", 3},
+        {"a text of half a pair", "\x63\xed\xa0\x80", 4},
+        {"a key that is no text", "\xa1\x61\xff\x01", 4},
         {"a map with a key alone", "\xbf\x61\x61\xff", 4},
         {"an open list without end", "\x9f\x01", 2},
     };
@@ -88,6 +91,8 @@ static void test_cbor_refuses(void)
     for (size_t i = 0; i < HM_COUNT(cases); i++)
         CHECK(!hm_cbor_open(&c, (const uint8_t *)cases[i].data, cases[i].n, &bad), "%s", cases[i].what);
     CHECK(hm_cbor_open(&c, (const uint8_t *)"\x9f\x01\xff", 3, &bad), "an open list with its end");
+    CHECK(hm_cbor_open(&c, (const uint8_t *)"\x69\xc3\xa4\xe2\x82\xac\xf0\x9f\x8c\x87", 10, &bad), "UTF-8 of 2, 3, 4 bytes");
+    CHECK(hm_cbor_open(&c, (const uint8_t *)"\x42\xff\xff", 3, &bad), "bytes may be anything");
     CHECK(hm_cbor_open(&c, (const uint8_t *)"\xa2\x61\x61\x01\x61\x61\x02", 7, &bad) && !hm_cbor_get(c, "a", &c),
           "a key twice");
     uint8_t deep[100000];
