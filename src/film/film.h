@@ -78,6 +78,7 @@ typedef struct {
     int steps;
     double guidance;
     int gw, gh, T;
+    bool f32;              /* activations in f32: for comparison with other implementations */
     /* After each step, with the estimate of the clean latents [T][gh][gw][K]; not 0 stops. May be NULL. */
     int (*on_step)(void *user, int step, const float *clean);
     void *user;

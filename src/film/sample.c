@@ -74,7 +74,7 @@ static himmel_status run_init(run *r, const hm_himmel1 *m, const hm_sample_opts 
         hm_himmel1_positions(o->T, o->gh, o->gw, pos);
         place_extra(r, pos);
         hm_dit_rope(&m->dit.cfg, (const double(*)[3])pos, r->N, r->cosine, r->sine);
-        rc = hm_graph_new(&r->g, &(hm_graph_opts){.act = HM_BF16, .plan = plan, .n_threads = threads}, err);
+        rc = hm_graph_new(&r->g, &(hm_graph_opts){.act = o->f32 ? HM_F32 : HM_BF16, .plan = plan, .n_threads = threads}, err);
     }
     free(pos);
     return rc;

@@ -37,7 +37,7 @@ typedef struct {
     hm_refiner *net;
     hm_params ps;
     hm_pool pool, val;
-    hm_sample_opts so;
+    hm_crop_opts so;
     hm_graph *g;
     hm_optim opt;
     float *x, *residual, *weight; /* a batch */
@@ -113,7 +113,7 @@ static himmel_status parse(refine_run *r, himmel_error *err)
  * the others' step its weights jump past that size at once. Measured after 300 steps of 4 crops of 48x48:
  * AdamW +0.3 dB, this +2.7 dB (the same 24 records throughout); branches that start at a fifth keep the first
  * steps calm. */
-static void set_rates(hm_params *ps, bool fresh)
+void hm_refiner_rates(hm_params *ps, bool fresh)
 {
     for (size_t i = 0; i < ps->n; i++) {
         hm_param *p = ps->p[i];
@@ -123,6 +123,16 @@ static void set_rates(hm_params *ps, bool fresh)
             for (size_t k = 0; k < p->n; k++) p->ema[k] = p->master[k] *= 0.2f;
     }
     hm_params_sync(ps);
+}
+
+hm_optim hm_refiner_optim(void)
+{
+    hm_optim o = hm_optim_default();
+    o.clip = 0.05; /* twice what is usual: only spikes */
+    o.beta2 = 0.99;
+    o.weight_decay = 0;
+    o.eps = 1e-10; /* errors of a hundredth: gradients are small */
+    return o; /* no decay by steps: it is by the time that is left */
 }
 
 /* The codec and, if it has one and it is wanted, the refiner of --model; else a new refiner. */
@@ -141,7 +151,7 @@ static himmel_status open_model(refine_run *r, himmel_error *err)
     hm_params_init(&r->ps, r->o.f32 ? HM_F32 : HM_BF16, (uint64_t)r->o.seed, old ? r->model : NULL);
     rc = hm_refiner_init(&r->net, &r->cfg.refiner, err);
     if (!rc) rc = hm_refiner_params(r->net, "refiner.", hm_params_bind, &r->ps, err);
-    if (!rc) set_rates(&r->ps, !old);
+    if (!rc) hm_refiner_rates(&r->ps, !old);
     return rc;
 }
 
@@ -199,7 +209,7 @@ static himmel_status save_model(refine_run *r, himmel_error *err)
 }
 
 /* n samples, number first on, of pool into the batch buffers. */
-static himmel_status fill_batch(refine_run *r, const hm_pool *pool, const hm_sample_opts *so, uint64_t seed,
+static himmel_status fill_batch(refine_run *r, const hm_pool *pool, const hm_crop_opts *so, uint64_t seed,
                                 uint64_t first, int64_t n, himmel_error *err)
 {
     const size_t C = (size_t)r->o.crop, nx = C * C * HM_REFINER_IN, nr = 4 * C * C * HM_REFINER_OUT,
@@ -231,7 +241,7 @@ static hm_tensor *forward(refine_run *r, hm_graph *g, int64_t B)
 /* dB of held-out crops, EMA weights, over the plain enlargement's; the same samples every time. */
 static himmel_status validate(refine_run *r, double noise, double *before, double *after, himmel_error *err)
 {
-    const hm_sample_opts so = {.noise = noise};
+    const hm_crop_opts so = {.noise = noise};
     const hm_graph_opts go = {.act = r->ps.dtype, .n_threads = (int)r->o.threads};
     const size_t n = (size_t)(4 * r->o.crop * r->o.crop * HM_REFINER_OUT);
     hm_graph *g;
@@ -375,17 +385,12 @@ static himmel_status prepare(refine_run *r, himmel_error *err)
     r->weight = malloc(B * 4 * n * sizeof *r->weight);
     if (!r->x || !r->residual || !r->weight)
         return hm_fail(err, HIMMEL_ENOMEM, "train refiner: out of memory");
-    r->so = (hm_sample_opts){.noise = r->o.noise, .known = r->o.known, .sharp = (float)r->o.sharp};
-    r->opt = hm_optim_default();
+    r->so = (hm_crop_opts){.noise = r->o.noise, .known = r->o.known, .sharp = (float)r->o.sharp};
+    r->opt = hm_refiner_optim();
     r->opt.lr_adamw = r->o.lr;
     r->opt.lr_muon = r->o.lr_muon;
-    r->opt.clip = 0.05; /* twice what is usual: only spikes */
-    r->opt.beta2 = 0.99;
     r->opt.ema = r->o.ema;
     r->opt.warmup = r->o.warmup;
-    r->opt.weight_decay = 0;
-    r->opt.eps = 1e-10; /* errors of a hundredth: gradients are small */
-    r->opt.decay_from = r->opt.total = 0; /* the decay is by the time that is left */
     r->peak = hm_measure_peak(r->ps.dtype);
     const hm_graph_opts go = {.act = r->ps.dtype, .tape = true, .n_threads = (int)r->o.threads};
     return hm_graph_new(&r->g, &go, err);

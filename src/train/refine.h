@@ -8,6 +8,7 @@
 
 #include "models/himmel/codec.h"
 #include "models/himmel/refiner.h"
+#include "train/optim.h"
 #include "world/scene.h"
 
 enum { HM_RECORD_FRAMES = 6 };
@@ -41,10 +42,15 @@ typedef struct {
     double noise;              /* largest standard deviation of the errors added to coefficients (std 1) */
     double known;              /* share of samples with known pixels */
     float sharp;               /* extra weight of detailed 4x4 patches, 0 = none */
-} hm_sample_opts;
+} hm_crop_opts;
 /* Sample number index of (seed): a random record, frame, mirror, noise -> x [C][C][28], residual
  * [2C][2C][48], weight [2C*2C]. */
-himmel_status hm_pool_sample(const hm_pool *p, const hm_sample_opts *o, uint64_t seed, uint64_t index,
+himmel_status hm_pool_sample(const hm_pool *p, const hm_crop_opts *o, uint64_t seed, uint64_t index,
                              float *x, float *residual, float *weight, himmel_error *err);
+
+/* How the refiner is trained: which parameters take which steps (fresh: branches start small), and the optimiser's constants
+ * without its step sizes. */
+void hm_refiner_rates(hm_params *ps, bool fresh);
+hm_optim hm_refiner_optim(void);
 
 #endif

@@ -230,7 +230,7 @@ static void patch_weights(const float *target, const float *residual, int C, flo
     for (int i = 0; i < n * n; i++) weight[i] *= (float)(level * n * n / sum);
 }
 
-himmel_status hm_pool_sample(const hm_pool *p, const hm_sample_opts *o, uint64_t seed, uint64_t index,
+himmel_status hm_pool_sample(const hm_pool *p, const hm_crop_opts *o, uint64_t seed, uint64_t index,
                              float *x, float *residual, float *weight, himmel_error *err)
 {
     const int C = p->crop, side = HM_REFINER_UP * C;

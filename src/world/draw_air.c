@@ -3,16 +3,9 @@
  * Each is drawn from distances to its outlines in its own unit (x right, y up), inside a box around it. */
 #include "world/render.h"
 
-static bool outside(const hm_seg *s, float u, float v, float left_right, float up, float down)
+HM_PIXEL static bool outside(const hm_seg *s, float u, float v, float left_right, float up, float down)
 {
     return s->u1 < u - left_right || s->u0 > u + left_right || s->v1 < v - up || s->v0 > v + down;
-}
-/* Light on a subject: never so dark that its colour is lost. */
-static hm_rgbf glowing(const hm_frame *f, hm_rgbf c, float lit, float least)
-{
-    hm_rgbf l = hm_addc(f->pal.amb, hm_scalec(f->pal.dir, lit));
-    const float y = hm_luma(l), k = y < least ? least - y : 0.0f;
-    return hm_mulc(c, hm_rgb(l.r + k, l.g + k, l.b + k));
 }
 
 HM_FAST static void balloon(const hm_frame *f, const hm_seg *s, hm_spot b, hm_rgbf tint)
@@ -21,9 +14,9 @@ HM_FAST static void balloon(const hm_frame *f, const hm_seg *s, hm_spot b, hm_rg
     const float r = 0.098f * b.size, ir = 1.0f / r, px = s->px * ir, side = f->sun_u > b.u ? 1.0f : -1.0f;
     if (outside(s, b.u, b.v, r * 1.1f, r * 1.1f, r * 2.2f)) return;
     const hm_rgbf pale = hm_luma(tint) > 0.85f ? hm_rgb(0.80f, 0.83f, 0.88f) : hm_mixc(tint, hm_rgb(1, 1, 0.96f), 0.80f);
-    const hm_rgbf t0 = glowing(f, tint, 0.15f, 0.52f), t1 = glowing(f, tint, 0.95f, 0.85f);
-    const hm_rgbf p0 = glowing(f, pale, 0.15f, 0.52f), p1 = glowing(f, pale, 0.95f, 0.85f);
-    const hm_rgbf basket = glowing(f, hm_rgb(0.42f, 0.27f, 0.14f), 0.5f, 0.5f);
+    const hm_rgbf t0 = hm_glowing(f, tint, 0.15f, 0.52f), t1 = hm_glowing(f, tint, 0.95f, 0.85f);
+    const hm_rgbf p0 = hm_glowing(f, pale, 0.15f, 0.52f), p1 = hm_glowing(f, pale, 0.95f, 0.85f);
+    const hm_rgbf basket = hm_glowing(f, hm_rgb(0.42f, 0.27f, 0.14f), 0.5f, 0.5f);
     const float spin = 0.004f * f->tw + b.phase;
 #pragma omp simd
     for (int i = 0; i < s->n; i++) {
@@ -60,7 +53,7 @@ HM_FAST static void bird(const hm_frame *f, const hm_seg *s, float u, float v, f
         hm_over(s, i, dark, hm_sat(hm_cov(d, px) * out + hm_cov(body, px)) * 0.92f);
     }
 }
-static void flock(const hm_frame *f, const hm_seg *s, hm_spot b)
+HM_PIXEL static void flock(const hm_frame *f, const hm_seg *s, hm_spot b)
 {
     static const float at[7][2] = {{0, 0}, {-.09f, .035f}, {.10f, .045f}, {-.19f, .085f}, {.20f, .080f}, {-.02f, .12f}, {.11f, -.07f}};
     const float k = 0.25f + 0.75f * hm_sat(f->a / 1.2f);
@@ -78,8 +71,8 @@ HM_FAST static void kite(const hm_frame *f, const hm_seg *s, hm_spot b, hm_rgbf 
     const float u = b.u + 0.030f * hm_sin1(f->t * 0.13f + b.phase), v = b.v + 0.026f * hm_sin1(f->t * 0.26f + 2.0f * b.phase);
     const float r = 0.098f * b.size, ir = 1.0f / r, px = s->px * ir, lean = -0.32f * w + 0.16f * hm_sin1(f->t * 0.17f + b.phase);
     if (outside(s, u, v, r * 4.6f, r * 1.3f, 1.2f)) return;
-    const hm_rgbf a = glowing(f, tint, 0.9f, 0.92f), z = glowing(f, hm_scalec(tint, 0.76f), 0.6f, 0.70f);
-    const hm_rgbf cross = glowing(f, hm_rgb(0.98f, 0.98f, 0.95f), 0.8f, 0.8f), line = hm_mixc(hm_rgb(0.92f, 0.92f, 0.90f), f->pal.haze, 0.3f);
+    const hm_rgbf a = hm_glowing(f, tint, 0.9f, 0.92f), z = hm_glowing(f, hm_scalec(tint, 0.76f), 0.6f, 0.70f);
+    const hm_rgbf cross = hm_glowing(f, hm_rgb(0.98f, 0.98f, 0.95f), 0.8f, 0.8f), line = hm_mixc(hm_rgb(0.92f, 0.92f, 0.90f), f->pal.haze, 0.3f);
 #pragma omp simd
     for (int i = 0; i < s->n; i++) {
         const float gx = (s->u[i] - u) * ir, gy = (v - s->v[i]) * ir;
@@ -104,7 +97,7 @@ HM_FAST static void aeroplane(const hm_frame *f, const hm_seg *s, hm_spot b)
     HM_LOCAL(f, s);
     const float dir = f->R->rnd[4] < 0.5f ? 1.0f : -1.0f, r = 0.105f * b.size, ir = 1.0f / r, px = s->px * ir;
     if (s->v1 < b.v - r * 0.8f || s->v0 > b.v + r * 0.8f) return;
-    const hm_rgbf body = glowing(f, hm_rgb(0.96f, 0.97f, 1.0f), 0.8f, 0.72f), under = glowing(f, hm_rgb(0.62f, 0.66f, 0.74f), 0.3f, 0.5f);
+    const hm_rgbf body = hm_glowing(f, hm_rgb(0.96f, 0.97f, 1.0f), 0.8f, 0.72f), under = hm_glowing(f, hm_rgb(0.62f, 0.66f, 0.74f), 0.3f, 0.5f);
     const hm_rgbf trail = hm_mixc(f->pal.lit, hm_rgb(1, 1, 1), 0.25f);
 #pragma omp simd
     for (int i = 0; i < s->n; i++) {
@@ -141,7 +134,7 @@ HM_FAST static void lantern(const hm_frame *f, const hm_seg *s, hm_spot b, hm_rg
     }
 }
 
-static void many_lanterns(const hm_frame *f, const hm_seg *s)
+HM_PIXEL static void many_lanterns(const hm_frame *f, const hm_seg *s)
 {
     static const float at[9][2] = {{0, 0}, {-.13f, -.13f}, {.15f, -.08f}, {-.24f, .07f}, {.27f, .09f}, {.05f, .17f}, {-.36f, -.06f}, {.37f, -.14f}, {-.09f, .11f}};
     for (int i = 0; i < 9; i++) {
@@ -219,7 +212,7 @@ HM_FAST static void burst(const hm_frame *f, const hm_seg *s, int j)
     }
 }
 
-void hm_draw_night_subject(const hm_frame *f, const hm_seg *s)
+HM_PIXEL void hm_draw_night_subject(const hm_frame *f, const hm_seg *s)
 {
     const int subject = f->R->s.fact[HM_FACT_SUBJECT];
     if (subject == HM_SUBJECT_SHOOTING_STARS)
@@ -228,7 +221,7 @@ void hm_draw_night_subject(const hm_frame *f, const hm_seg *s)
         for (int j = 0; j < 3; j++) burst(f, s, j);
 }
 
-void hm_draw_air_subject(const hm_frame *f, const hm_seg *s)
+HM_PIXEL void hm_draw_air_subject(const hm_frame *f, const hm_seg *s)
 {
     const struct hm_renderer *r = f->R;
     const int subject = r->s.fact[HM_FACT_SUBJECT];

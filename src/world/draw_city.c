@@ -51,7 +51,7 @@ HM_FAST static void towers(const hm_frame *f, const hm_seg *s, quarter q, uint32
     }
 }
 
-void hm_draw_city(const hm_frame *f, const hm_seg *s)
+HM_PIXEL void hm_draw_city(const hm_frame *f, const hm_seg *s)
 {
     const uint32_t seed = f->R->seed ^ 0xC17Fu;
     towers(f, s, (quarter){0.03f, 0.085f, 0.10f, 0.34f, 0.62f, hm_rgb(0.50f, 0.54f, 0.62f)}, seed);

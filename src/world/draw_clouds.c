@@ -103,7 +103,7 @@ HM_FAST static void heaps(const hm_frame *f, const hm_seg *s, float cell, float 
     }
 }
 
-void hm_draw_clouds(const hm_frame *f, const hm_seg *s)
+HM_PIXEL void hm_draw_clouds(const hm_frame *f, const hm_seg *s)
 {
     const uint32_t seed = f->R->seed ^ 0xC10Du;
     const float j = f->R->rnd[12] - 0.5f;
@@ -168,7 +168,7 @@ HM_FAST static void billows(const hm_frame *f, const hm_seg *s, float q, uint32_
     }
 }
 
-void hm_draw_cloud_sea(const hm_frame *f, const hm_seg *s)
+HM_PIXEL void hm_draw_cloud_sea(const hm_frame *f, const hm_seg *s)
 {
     enum { ROWS = 7 };
     const float go = f->fly * 0.11f;

@@ -2,13 +2,7 @@
  * In the mirror pass (water) each is drawn upside down about its own foot, half as strong. */
 #include "world/render.h"
 
-static hm_rgbf glowing(const hm_frame *f, hm_rgbf c, float lit, float least)
-{
-    hm_rgbf l = hm_addc(f->pal.amb, hm_scalec(f->pal.dir, lit));
-    const float y = hm_luma(l), k = y < least ? least - y : 0.0f;
-    return hm_mulc(c, hm_rgb(l.r + k, l.g + k, l.b + k));
-}
-static bool outside(const hm_seg *s, hm_spot b, float wide, float up, float down)
+HM_PIXEL static bool outside(const hm_seg *s, hm_spot b, float wide, float up, float down)
 {
     const float hi = s->mirror ? b.v - down : b.v - up, lo = s->mirror ? b.v + up : b.v + down;
     return s->u1 < b.u - wide || s->u0 > b.u + wide || s->v1 < hi || s->v0 > lo;
@@ -33,8 +27,8 @@ HM_FAST static void boat(const hm_frame *f, const hm_seg *s, hm_spot b, hm_rgbf 
     const float r = 0.112f * b.size, ir = 1.0f / r, px = s->px * ir, k = s->mirror ? 0.5f : 1.0f, up = s->mirror ? -1.0f : 1.0f;
     const float roll = 0.05f * rough * hm_sin1(f->tw * 0.17f + 2.0f * b.phase) + 0.05f * f->wind;
     if (outside(s, b, r * 1.5f, r * 2.5f, r * 0.3f)) return;
-    const hm_rgbf a = glowing(f, tint, 0.95f, 0.82f), z = glowing(f, hm_scalec(tint, 0.86f), 0.8f, 0.74f);
-    const hm_rgbf hull = glowing(f, hm_rgb(0.93f, 0.92f, 0.90f), 0.5f, 0.45f), dark = glowing(f, hm_rgb(0.34f, 0.22f, 0.15f), 0.4f, 0.4f);
+    const hm_rgbf a = hm_glowing(f, tint, 0.95f, 0.82f), z = hm_glowing(f, hm_scalec(tint, 0.86f), 0.8f, 0.74f);
+    const hm_rgbf hull = hm_glowing(f, hm_rgb(0.93f, 0.92f, 0.90f), 0.5f, 0.45f), dark = hm_glowing(f, hm_rgb(0.34f, 0.22f, 0.15f), 0.4f, 0.4f);
     const hm_rgbf foam = hm_lightc(&f->pal, hm_rgb(0.95f, 0.97f, 1.0f), 0.5f);
 #pragma omp simd
     for (int i = 0; i < s->n; i++) {
@@ -80,7 +74,7 @@ HM_FAST static void lighthouse(const hm_frame *f, const hm_seg *s, hm_spot b, hm
     mound(f, s, b, 0.16f * b.size, 0.045f * b.size, hm_rgb(0.38f, 0.35f, 0.33f));
     if (outside(s, b, r * 0.7f, r * 3.2f, 0.02f)) return;
     const hm_rgbf white = hm_luma(tint) > 0.85f ? hm_rgb(0.36f, 0.42f, 0.52f) : hm_rgb(0.96f, 0.96f, 0.94f);
-    const hm_rgbf iron = glowing(f, hm_rgb(0.20f, 0.20f, 0.23f), 0.5f, 0.4f), lamp = hm_rgb(1.0f, 0.95f, 0.72f);
+    const hm_rgbf iron = hm_glowing(f, hm_rgb(0.20f, 0.20f, 0.23f), 0.5f, 0.4f), lamp = hm_rgb(1.0f, 0.95f, 0.72f);
     const float least = 0.56f;
 #pragma omp simd
     for (int i = 0; i < s->n; i++) {
@@ -129,9 +123,9 @@ HM_FAST static void windmill(const hm_frame *f, const hm_seg *s, hm_spot b, hm_r
     mound(f, s, b, 0.22f * b.size, 0.040f * b.size, place == HM_PLACE_BEACH ? hm_rgb(0.80f, 0.70f, 0.48f) : hm_rgb(0.34f, 0.52f, 0.22f));
     if (outside(s, b, r * 1.75f, r * 4.0f, 0.02f)) return;
     const float turn = (f->R->wind > 0.0f ? 1.0f : -1.0f) * f->tw * 0.085f + b.phase, ca = hm_sin1(turn + 0.25f), sa = hm_sin1(turn);
-    const hm_rgbf t0 = glowing(f, tint, 0.2f, 0.48f), t1 = glowing(f, tint, 0.9f, 0.74f);
-    const hm_rgbf sail = glowing(f, hm_luma(tint) > 0.85f ? hm_rgb(0.45f, 0.36f, 0.30f) : hm_rgb(0.97f, 0.95f, 0.88f), 0.8f, 0.72f);
-    const hm_rgbf wood = glowing(f, hm_rgb(0.30f, 0.21f, 0.15f), 0.5f, 0.42f), lamp = hm_rgb(1.0f, 0.86f, 0.52f);
+    const hm_rgbf t0 = hm_glowing(f, tint, 0.2f, 0.48f), t1 = hm_glowing(f, tint, 0.9f, 0.74f);
+    const hm_rgbf sail = hm_glowing(f, hm_luma(tint) > 0.85f ? hm_rgb(0.45f, 0.36f, 0.30f) : hm_rgb(0.97f, 0.95f, 0.88f), 0.8f, 0.72f);
+    const hm_rgbf wood = hm_glowing(f, hm_rgb(0.30f, 0.21f, 0.15f), 0.5f, 0.42f), lamp = hm_rgb(1.0f, 0.86f, 0.52f);
 #pragma omp simd
     for (int i = 0; i < s->n; i++) {
         const float x = (s->u[i] - b.u) * ir, y = (b.v - s->v[i]) * ir * up;
@@ -152,7 +146,7 @@ HM_FAST static void windmill(const hm_frame *f, const hm_seg *s, hm_spot b, hm_r
     }
 }
 
-void hm_draw_ground_subject(const hm_frame *f, const hm_seg *s)
+HM_PIXEL void hm_draw_ground_subject(const hm_frame *f, const hm_seg *s)
 {
     const struct hm_renderer *r = f->R;
     const int subject = r->s.fact[HM_FACT_SUBJECT];

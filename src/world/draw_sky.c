@@ -133,12 +133,12 @@ HM_FAST static void moon(const hm_frame *f, const hm_seg *s)
     }
 }
 
-void hm_draw_moon(const hm_frame *f, const hm_seg *s)
+HM_PIXEL void hm_draw_moon(const hm_frame *f, const hm_seg *s)
 {
     if (f->R->has_moon) moon(f, s);
 }
 
-void hm_draw_sky(const hm_frame *f, const hm_seg *s)
+HM_PIXEL void hm_draw_sky(const hm_frame *f, const hm_seg *s)
 {
     gradient(f, s);
     if (f->pal.stars > 0.02f) stars(f, s);

@@ -169,7 +169,7 @@ HM_FAST static void pines(const hm_frame *f, const hm_seg *s, strip t, float shi
 }
 
 /* Rows from the haze to our feet. */
-static void strips(const hm_frame *f, const hm_seg *s, int kind, int rows, float drop)
+HM_PIXEL static void strips(const hm_frame *f, const hm_seg *s, int kind, int rows, float drop)
 {
     const float go = f->fly * 0.34f;
     const int turn = hm_ifloor(go);
@@ -192,7 +192,7 @@ static void strips(const hm_frame *f, const hm_seg *s, int kind, int rows, float
     }
 }
 
-void hm_draw_far(const hm_frame *f, const hm_seg *s)
+HM_PIXEL void hm_draw_far(const hm_frame *f, const hm_seg *s)
 {
     const struct hm_renderer *r = f->R;
     const uint32_t seed = r->seed ^ 0x7E44u;
@@ -243,7 +243,7 @@ HM_FAST static void beach(const hm_frame *f, const hm_seg *s)
     }
 }
 
-void hm_draw_near(const hm_frame *f, const hm_seg *s)
+HM_PIXEL void hm_draw_near(const hm_frame *f, const hm_seg *s)
 {
     switch (f->R->s.fact[HM_FACT_PLACE]) {
     case HM_PLACE_MOUNTAINS: strips(f, s, LAND_SNOW, 3, 0.60f); break;

@@ -86,7 +86,7 @@ HM_FAST static void roller(const hm_frame *f, const hm_seg *s, float q, uint32_t
         hm_over(s, i, hm_mixc(col, p->haze, 0.45f * (1.0f - q) * (1.0f - q)), hm_cov(d * sc, px) * body * fade);
     }
 }
-void hm_draw_swell(const hm_frame *f, const hm_seg *s)
+HM_PIXEL void hm_draw_swell(const hm_frame *f, const hm_seg *s)
 {
     enum { ROWS = 7 };
     const float go = f->tw * 0.10f + f->fly * 0.35f;
@@ -95,7 +95,7 @@ void hm_draw_swell(const hm_frame *f, const hm_seg *s)
         roller(f, s, ((float)k + go - (float)turn) / ROWS, hm_hash2(k - turn, 5, f->R->seed));
 }
 
-void hm_draw_water(const hm_frame *f, const hm_seg *s)
+HM_PIXEL void hm_draw_water(const hm_frame *f, const hm_seg *s)
 {
     if (s->v1 < f->vh - s->px) return;
     float wave[HM_SEG], crest[HM_SEG], u[HM_SEG], v[HM_SEG], r[HM_SEG], g[HM_SEG], b[HM_SEG];

@@ -18,7 +18,7 @@ HM_FAST static void rainbow(const hm_frame *f, const hm_seg *s)
         hm_screen(s, i, hm_rgb(1, 1, 1), inner);
     }
 }
-void hm_draw_rainbow(const hm_frame *f, const hm_seg *s)
+HM_PIXEL void hm_draw_rainbow(const hm_frame *f, const hm_seg *s)
 {
     if (f->R->s.fact[HM_FACT_WEATHER] == HM_WEATHER_RAINBOW) rainbow(f, s);
 }
@@ -41,7 +41,7 @@ HM_FAST static void bolt(const hm_frame *f, const hm_seg *s)
         hm_over(s, i, hm_rgb(1, 1, 1), hm_sat(core) * k0);
     }
 }
-void hm_draw_lightning(const hm_frame *f, const hm_seg *s)
+HM_PIXEL void hm_draw_lightning(const hm_frame *f, const hm_seg *s)
 {
     if (f->flash > 0.0f) bolt(f, s);
 }
@@ -105,7 +105,7 @@ HM_FAST static void snow(const hm_frame *f, const hm_seg *s)
     }
 }
 
-void hm_draw_veil(const hm_frame *f, const hm_seg *s, float amount)
+HM_PIXEL void hm_draw_veil(const hm_frame *f, const hm_seg *s, float amount)
 {
     switch (f->R->s.fact[HM_FACT_WEATHER]) {
     case HM_WEATHER_FOG: fog(f, s, amount); break;

@@ -11,18 +11,24 @@
 #include "base/base.h"
 
 /* These loops never see NaN or infinity; without this GCC keeps branches for them and does not vectorise. */
-#if defined(__GNUC__) && !defined(__clang__)
+#if defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__)
 #pragma GCC optimize("O3,no-trapping-math,no-math-errno,no-signed-zeros,finite-math-only")
 #endif
 
+/* Drawing code that a CUDA compiler takes too (twin/world.cu). */
+#if defined(__CUDACC__)
+#define HM_PIXEL __host__ __device__
+#else
+#define HM_PIXEL
+#endif
 /* Inlined into every loop, or it does not vectorise. With an explicit -march the clones for other machines would be in the way. */
-#if defined(__GNUC__)
+#if defined(__GNUC__) && !defined(__CUDACC__)
 #define HM_INLINE static inline __attribute__((always_inline))
 #else
-#define HM_INLINE static inline
+#define HM_INLINE HM_PIXEL static inline
 #endif
-#if defined(__AVX2__)
-#define HM_FAST
+#if defined(__CUDACC__) || defined(__AVX2__)
+#define HM_FAST HM_PIXEL
 #else
 #define HM_FAST HM_CLONES
 #endif

@@ -9,7 +9,10 @@
 #include "world/noise.h"
 #include "world/scene.h"
 
-enum { HM_SEG = 256, HM_LUT = 160 };
+#ifndef HM_SEG_PIXELS
+#define HM_SEG_PIXELS 256 /* 1 on a GPU: a thread draws a pixel */
+#endif
+enum { HM_SEG = HM_SEG_PIXELS, HM_LUT = 160 };
 
 typedef struct { float r, g, b; } hm_rgbf;
 
@@ -83,6 +86,13 @@ HM_INLINE hm_rgbf hm_lightc(const hm_pal *p, hm_rgbf albedo, float lit)
 {
     return hm_mulc(albedo, hm_addc(p->amb, hm_scalec(p->dir, lit)));
 }
+/* Light on a subject: never so dark that its colour is lost. */
+HM_INLINE hm_rgbf hm_glowing(const hm_frame *f, hm_rgbf c, float lit, float least)
+{
+    hm_rgbf l = hm_addc(f->pal.amb, hm_scalec(f->pal.dir, lit));
+    const float y = hm_luma(l), k = y < least ? least - y : 0.0f;
+    return hm_mulc(c, hm_rgb(l.r + k, l.g + k, l.b + k));
+}
 /* Copies that no store to a picture can change: without them the compiler reloads them for every pixel and cannot
  * vectorise. First line of every function that loops over a segment. */
 #define HM_LOCAL(f, s) const hm_frame frame_copy = *f; const hm_seg seg_copy = *s; f = &frame_copy; s = &seg_copy
@@ -111,26 +121,28 @@ void hm_sky_lut(const hm_frame *f, float lut[3][HM_LUT]);
 void hm_setup(struct hm_renderer *r);
 /* lut: where to keep the sky's colours as long as f lives. */
 void hm_frame_at(hm_frame *f, float lut[3][HM_LUT], const struct hm_renderer *r, const hm_view *v, double t);
+/* draw.c: pixels x .. x+n-1 (n <= HM_SEG) of row y of a view through all layers, into row[3 w] */
+HM_PIXEL void hm_draw_pixels(const hm_frame *f, const hm_view *v, int x, int y, int n, float *row);
 /* draw_sky.c, draw_clouds.c */
-void hm_draw_sky(const hm_frame *f, const hm_seg *s);
-void hm_draw_moon(const hm_frame *f, const hm_seg *s);
-void hm_draw_clouds(const hm_frame *f, const hm_seg *s);
-void hm_draw_cloud_sea(const hm_frame *f, const hm_seg *s);
+HM_PIXEL void hm_draw_sky(const hm_frame *f, const hm_seg *s);
+HM_PIXEL void hm_draw_moon(const hm_frame *f, const hm_seg *s);
+HM_PIXEL void hm_draw_clouds(const hm_frame *f, const hm_seg *s);
+HM_PIXEL void hm_draw_cloud_sea(const hm_frame *f, const hm_seg *s);
 /* draw_terrain.c: what stands on or behind the horizon (far), and land in front of us (near) */
-void hm_draw_far(const hm_frame *f, const hm_seg *s);
-void hm_draw_near(const hm_frame *f, const hm_seg *s);
-void hm_draw_city(const hm_frame *f, const hm_seg *s);
+HM_PIXEL void hm_draw_far(const hm_frame *f, const hm_seg *s);
+HM_PIXEL void hm_draw_near(const hm_frame *f, const hm_seg *s);
+HM_PIXEL void hm_draw_city(const hm_frame *f, const hm_seg *s);
 /* draw_water.c */
-void hm_draw_water(const hm_frame *f, const hm_seg *s);
-void hm_draw_swell(const hm_frame *f, const hm_seg *s);
-void hm_draw_behind_water(const hm_frame *f, const hm_seg *s);
+HM_PIXEL void hm_draw_water(const hm_frame *f, const hm_seg *s);
+HM_PIXEL void hm_draw_swell(const hm_frame *f, const hm_seg *s);
+HM_PIXEL void hm_draw_behind_water(const hm_frame *f, const hm_seg *s);
 /* draw_subject_*.c */
-void hm_draw_ground_subject(const hm_frame *f, const hm_seg *s);
-void hm_draw_air_subject(const hm_frame *f, const hm_seg *s);
-void hm_draw_night_subject(const hm_frame *f, const hm_seg *s);
+HM_PIXEL void hm_draw_ground_subject(const hm_frame *f, const hm_seg *s);
+HM_PIXEL void hm_draw_air_subject(const hm_frame *f, const hm_seg *s);
+HM_PIXEL void hm_draw_night_subject(const hm_frame *f, const hm_seg *s);
 /* draw_weather.c */
-void hm_draw_rainbow(const hm_frame *f, const hm_seg *s);
-void hm_draw_lightning(const hm_frame *f, const hm_seg *s);
-void hm_draw_veil(const hm_frame *f, const hm_seg *s, float amount);
+HM_PIXEL void hm_draw_rainbow(const hm_frame *f, const hm_seg *s);
+HM_PIXEL void hm_draw_lightning(const hm_frame *f, const hm_seg *s);
+HM_PIXEL void hm_draw_veil(const hm_frame *f, const hm_seg *s, float amount);
 
 #endif
