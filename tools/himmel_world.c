@@ -1,25 +1,30 @@
-/* himmel_world.c - the world renderer as a program of its own: sheets, frames, clips, bench.   SPDX-License-Identifier: MIT
- * cc -O3 -march=x86-64-v3 -Iinclude -Isrc -o himmel-world src/base/X.c src/world/X.c tools/himmel_world.c -lm  (X = every file)
- * Needs libc and libm only; -fopenmp draws rows of a sheet in parallel. */
+/* himmel_world.c - the world renderer as a program of its own: sheets, frames, clips, bench, training footage.
+ * SPDX-License-Identifier: MIT
+ * Built by `make world`: one compiler call, libc and libm only; -fopenmp draws pictures in parallel. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include "world/scene.h"
+#include "world_cache.h"
 
 typedef struct {
-    const char *mode, *json, *fix;
+    const char *mode, *json, *fix, *model, *out;
     uint64_t seed;
+    int captions, grid[2], frames, shards, scenes;
     int n, columns, width, height, fps, crop[4];
     double seconds, t;
-    bool mirror;
+    bool mirror, held_out;
 } options;
 
 static const char usage[] =
     "himmel-world sheet|frame|strip|clip|bench [--seed N] [--n N] [--columns N] [--size WxH] [--crop X,Y,W,H] [--fps N]\n"
     "             [--seconds S] [--t S] [--scene JSON] [--fix fact=value,...] [--mirror] > file\n"
     "sheet: n random scenes (PPM); frame: one picture at --t (PPM); strip: n pictures over --seconds (PPM);\n"
-    "clip: Y4M, 4:4:4; bench: pixels per second of user time, one thread.\n";
+    "clip: Y4M, 4:4:4; bench: pixels per second of user time, one thread.\n"
+    "himmel-world cache --model WEIGHTS --out DIR [--grid WxH] [--latent-frames N] [--seed N] [--shards N] [--scenes N]\n"
+    "             [--captions N] [--held-out]\n"
+    "cache: footage as coefficients with tokenised captions, as himmel train cache writes it.\n";
 
 static int die(const char *what)
 {
@@ -29,10 +34,12 @@ static int die(const char *what)
 
 static bool parse(int argc, char **argv, options *o)
 {
-    *o = (options){argc > 1 ? argv[1] : "", NULL, NULL, 1, 24, 4, 256, 144, 24, {0, 0, 0, 0}, 10, 5, false};
+    *o = (options){argc > 1 ? argv[1] : "", .seed = 1, .captions = 8, .grid = {16, 9}, .frames = 1, .shards = 1, .scenes = 1024,
+                   .n = 24, .columns = 4, .width = 256, .height = 144, .fps = 24, .seconds = 10, .t = 5};
     for (int i = 2; i < argc; i++) {
         const char *a = argv[i], *v = i + 1 < argc ? argv[i + 1] : NULL;
         if (!strcmp(a, "--mirror")) { o->mirror = true; continue; }
+        if (!strcmp(a, "--held-out")) { o->held_out = true; continue; }
         if (!v) return false;
         i++;
         if (!strcmp(a, "--seed")) o->seed = strtoull(v, NULL, 10);
@@ -42,6 +49,13 @@ static bool parse(int argc, char **argv, options *o)
         else if (!strcmp(a, "--seconds")) o->seconds = atof(v);
         else if (!strcmp(a, "--t")) o->t = atof(v);
         else if (!strcmp(a, "--scene")) o->json = v;
+        else if (!strcmp(a, "--model")) o->model = v;
+        else if (!strcmp(a, "--out")) o->out = v;
+        else if (!strcmp(a, "--captions")) o->captions = atoi(v);
+        else if (!strcmp(a, "--latent-frames")) o->frames = atoi(v);
+        else if (!strcmp(a, "--shards")) o->shards = atoi(v);
+        else if (!strcmp(a, "--scenes")) o->scenes = atoi(v);
+        else if (!strcmp(a, "--grid")) { if (sscanf(v, "%dx%d", &o->grid[0], &o->grid[1]) != 2) return false; }
         else if (!strcmp(a, "--fix")) o->fix = v;
         else if (!strcmp(a, "--size")) { if (sscanf(v, "%dx%d", &o->width, &o->height) != 2) return false; }
         else if (!strcmp(a, "--crop")) {
@@ -191,6 +205,18 @@ static int bench(const options *o)
     return 0;
 }
 
+static int cache(const options *o)
+{
+    himmel_error err;
+    hm_cache_opts c = {.dir = o->out, .gw = o->grid[0], .gh = o->grid[1], .T = o->frames, .seed = o->seed, .n_shards = o->shards,
+                       .shard_n = o->scenes, .captions = o->captions, .held_out = o->held_out};
+    if (!o->model || !o->out) return die("cache: --model (for its codec and tokenizer) and --out are needed");
+    if (c.gw < 4 || c.gh < 4 || c.gw > 40 || c.gh > 40 || c.gw * c.gh > 160) return die("cache: --grid wants 4x4 to 160 blocks");
+    if (c.T < 1 || c.T > 11 || c.n_shards < 1 || c.shard_n < 1 || c.shard_n > 1000000 || c.captions < 0 || c.captions > 1000)
+        return die("cache: --latent-frames wants 1 to 11, --shards and --scenes at least 1, --captions 0 to 1000");
+    return hm_world_cache(o->model, &c, &err) ? die(err.message) : 0;
+}
+
 int main(int argc, char **argv)
 {
     options o;
@@ -200,6 +226,7 @@ int main(int argc, char **argv)
     }
     if (!strcmp(o.mode, "sheet")) return sheet(&o, false);
     if (!strcmp(o.mode, "strip")) return sheet(&o, true);
+    if (!strcmp(o.mode, "cache")) return cache(&o);
     if (!strcmp(o.mode, "clip")) return clip(&o);
     if (!strcmp(o.mode, "bench") || !strcmp(o.mode, "--bench")) return bench(&o);
     if (!strcmp(o.mode, "frame")) {

@@ -5,6 +5,7 @@ Reads and writes the same safetensors file with the same names and config as the
 (CUDA). Each function names the C file that it mirrors; tests/twin/parity.py compares the two. Models are dictionaries of
 tensors under the names of the file, without their prefix. Shapes: B samples, N tokens, D width, M text tokens, K coefficients.
 """
+import functools
 import json
 import math
 import os
@@ -99,15 +100,16 @@ def attend(q, k, v, heads, scale, bias=None):
 
 
 # ---- text encoder (src/text/t5.c) ----
-def t5_buckets(c, n):
+@functools.lru_cache(8)
+def t5_buckets(buckets, distance, n, device):
     """[n,n] bucket of key - query; in float32 as the original: in double the edges fall into other buckets."""
     d = torch.arange(n)[None] - torch.arange(n)[:, None]
-    half = c["relative_attention_num_buckets"] // 2
+    half = buckets // 2
     exact, a = half // 2, d.abs()
-    span = torch.tensor(math.log(c["relative_attention_max_distance"] / exact), dtype=torch.float32)
+    span = torch.tensor(math.log(distance / exact), dtype=torch.float32)
     far = torch.log(a.clamp(min=1).float() / exact) / span * (half - exact)
     far = exact + far.clamp(max=half).long()
-    return torch.where(d > 0, half, 0) + torch.where(a < exact, a, far.clamp(max=half - 1))
+    return (torch.where(d > 0, half, 0) + torch.where(a < exact, a, far.clamp(max=half - 1))).to(device)
 
 
 def t5(p, c, ids, mask):
@@ -115,7 +117,7 @@ def t5(p, c, ids, mask):
     eps, heads = c["layer_norm_epsilon"], c["num_heads"]
     h = F.embedding(ids.long(), p["shared.weight"])
     pad = torch.where(mask.bool(), 0.0, -1e30)[:, None, None]
-    at = t5_buckets(c, ids.shape[1]).to(ids.device)
+    at = t5_buckets(c["relative_attention_num_buckets"], c["relative_attention_max_distance"], ids.shape[1], ids.device)
     for i in range(c["num_layers"]):
         b = f"encoder.block.{i}.layer."
         if i == 0 or c["bias_every_layer"]:

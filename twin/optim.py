@@ -76,11 +76,12 @@ class Optim:
             f *= max(0.0, (o["total"] - step) / max(1, o["total"] - o["decay_from"]))
         return f
 
-    def prepare(self, step, adamw=1.0):
-        """Numbers of this step onto the device; adamw: another factor of AdamW's step size."""
-        o, f = self.o, self.factor(step)
-        self.now.copy_(torch.tensor([o["lr_muon"] * f, o["lr_adamw"] * f * adamw, 1 / (1 - o["beta1"] ** (step + 1)),
-                                     1 / (1 - o["beta2"] ** (step + 1)), 1 - min(o["ema"], (1 + step) / (10 + step))]))
+    def prepare(self, step, adamw=1.0, all_rates=1.0):
+        """Numbers of this step onto the device; other factors of the step sizes: AdamW's, both."""
+        o, f = self.o, self.factor(step) * all_rates
+        now = torch.tensor([o["lr_muon"] * f, o["lr_adamw"] * f * adamw, 1 / (1 - o["beta1"] ** (step + 1)),
+                            1 / (1 - o["beta2"] ** (step + 1)), 1 - min(o["ema"], (1 + step) / (10 + step))])
+        self.now.copy_(now.pin_memory() if self.now.is_cuda else now, non_blocking=True)
 
     @torch.no_grad()
     def apply(self):

@@ -11,7 +11,6 @@
 
 #include "base/rng.h"
 #include "models/himmel/himmel1.h"
-#include "world/caption.h"
 
 himmel_status hm_batch_init(hm_batch *b, int64_t max_B, int64_t max_N, int64_t K, int64_t text_len, himmel_error *err)
 {
@@ -149,18 +148,6 @@ static void weigh_subject(hm_batch *b, int64_t i, const uint8_t *share, bool mir
     }
 }
 
-/* A fresh caption for the scene: language, facts left out and wording are drawn anew at each use. */
-static void draw_caption(hm_batch *b, int64_t i, const hm_scene *s, const hm_tokenizer *tok, const hm_batch_opts *o, hm_rng *r)
-{
-    char text[1024] = "";
-    hm_caption_opts co = {.lang = hm_rng_float(r) < 0.6f ? HM_LANG_EN : HM_LANG_DE, .say = hm_caption_sayable(s)};
-    const bool drop = hm_rng_float(r) < (float)o->drop_prompt;
-    for (int f = 0; f < HM_N_FACTS; f++)
-        if (hm_rng_float(r) < (float)o->drop_fact) co.say &= ~(1u << f);
-    if (!drop) hm_caption(text, sizeof text, s, &co, hm_rng_u64(r), NULL);
-    hm_tok_encode_padded(tok, text, b->ids + i * b->text_len, b->mask + i * b->text_len, (size_t)b->text_len);
-}
-
 typedef struct {
     const hm_cache *c;
     const hm_group *g;
@@ -193,7 +180,9 @@ static void fill_sample(hm_batch *b, const fill_ctx *f, int64_t i)
     hm_scene scene;
     hm_scene_random(&scene, (uint64_t)s->seed[at]);
     if (mirror) hm_scene_mirror(&scene);
-    draw_caption(b, i, &scene, f->tok, f->o, &r);
+    char text[1024]; /* a fresh caption at each use */
+    hm_draw_caption(text, sizeof text, &scene, f->o->drop_prompt, f->o->drop_fact, &r);
+    hm_tok_encode_padded(f->tok, text, b->ids + i * b->text_len, b->mask + i * b->text_len, (size_t)b->text_len);
     uint8_t known[HM_H1_MAX_BLOCKS * (HM_H1_MAX_SECONDS + 1)];
     draw_known(known, (int)b->T, (int)b->gh, (int)b->gw, check ? 0 : f->o->known, &r);
     const float u = (float)(f->o->t_mean + f->o->t_scale * hm_rng_normal(&r));

@@ -4,6 +4,8 @@
  *   "stills" BF16 [n, T-1, gh, gw, K]  the still of each later second (time crops, keyframes); absent if T = 1
  *   "subject" U8 [n, T, gh, gw]        how much of a block is the scene's subject, 0..255: what the loss looks at more closely
  *                                      (optional)
+ *   "ids"    I32 [n, 2, captions, text_len]  tokenised captions of the scene and of its mirror image (optional; the C trainer
+ *                                      draws fresh ones itself)
  *   "seed"   I64 [n], "start" F32 [n]  scene seed; seconds into the scene where the clip starts
  * Metadata: renderer version, SHA-256 over the scenes' JSON, hash of the codec. Scenes whose combination of facts is held
  * out (hm_held_out) are never in a training shard. */
@@ -11,13 +13,8 @@
 #define HM_CACHE_H
 
 #include "models/himmel/codec.h"
+#include "train/scenes.h"
 #include "world/scene.h"
-
-/* One combination of (time, weather, place, subject, colour) in 16 is kept for evaluation only. */
-bool hm_held_out(const hm_scene *s);
-
-/* Start second of the clip of a scene in a cache of T latent frames: a clip fits within the scene's 10 seconds. */
-float hm_clip_start(uint64_t seed, int T);
 
 /* Render scene from start second t0 and encode: z [T][gh][gw][K], stills [T-1][gh][gw][K] or NULL. */
 himmel_status hm_render_latents(const hm_codec *c, const hm_scene *s, double t0, int T, int gh, int gw, float *z,
@@ -32,6 +29,8 @@ typedef struct {
     int gw, gh, T;
     uint64_t seed;      /* first scene seed; shard i uses seed + i * shard_n ... (held-out scenes are skipped) */
     int n_shards, shard_n;
+    const hm_tokenizer *tok; /* of captions, text_len tokens each, as many for every scene and its mirror image; */
+    int captions, text_len;  /* captions 0: none are written */
     bool held_out;      /* only held-out combinations instead (validation and evaluation) */
 } hm_cache_opts;
 typedef int hm_cache_progress(void *user, int shard, int done, double per_second); /* non-zero stops */

@@ -369,7 +369,7 @@ static himmel_status run(dit_run *r, himmel_error *err)
         r->opt.decay_from = r->o.decay_from;
         r->opt.total = r->o.steps;
     }
-    r->bo = (hm_batch_opts){.drop_prompt = 0.10, .drop_fact = 0.15, .known = r->o.known, .t_mean = r->o.t_mean,
+    r->bo = (hm_batch_opts){.drop_prompt = 0.10, .drop_fact = HM_DROP_FACT, .known = r->o.known, .t_mean = r->o.t_mean,
                             .t_scale = r->o.t_scale, .subject = r->o.subject, .fixed_t = -1};
     r->peak = hm_measure_peak(r->ps.dtype);
     hm_log(r->log, "run: %zu parameters, %d layers of width %d, step %lld, peak %.0f GFLOPS, %s\n", hm_params_count(&r->ps),

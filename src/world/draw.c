@@ -54,6 +54,7 @@ HM_PIXEL void hm_draw_behind_water(const hm_frame *f, const hm_seg *seg)
 
 HM_PIXEL void hm_draw_pixels(const hm_frame *f, const hm_view *v, int x, int y, int n, float *row)
 {
+    if (n < 1) return;
     const float px = 1.0f / (float)v->height;
     const bool mirrored = f->R->s.mirrored;
     const int x0 = mirrored ? v->width - v->x0 - v->w : v->x0;

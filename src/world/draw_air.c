@@ -5,7 +5,8 @@
 
 HM_PIXEL static bool outside(const hm_seg *s, float u, float v, float left_right, float up, float down)
 {
-    return s->u1 < u - left_right || s->u0 > u + left_right || s->v1 < v - up || s->v0 > v + down;
+    const float soft = 2.0f * s->px; /* edges are a pixel wide */
+    return s->u1 < u - left_right - soft || s->u0 > u + left_right + soft || s->v1 < v - up - soft || s->v0 > v + down + soft;
 }
 
 HM_FAST static void balloon(const hm_frame *f, const hm_seg *s, hm_spot b, hm_rgbf tint)
@@ -70,7 +71,8 @@ HM_FAST static void kite(const hm_frame *f, const hm_seg *s, hm_spot b, hm_rgbf 
     const float w = f->wind > 0.0f ? 1.0f : -1.0f;
     const float u = b.u + 0.030f * hm_sin1(f->t * 0.13f + b.phase), v = b.v + 0.026f * hm_sin1(f->t * 0.26f + 2.0f * b.phase);
     const float r = 0.098f * b.size, ir = 1.0f / r, px = s->px * ir, lean = -0.32f * w + 0.16f * hm_sin1(f->t * 0.17f + b.phase);
-    if (outside(s, u, v, r * 4.6f, r * 1.3f, 1.2f)) return;
+    const float slack = 1.2f * ir; /* the string reaches the ground, and as far to the side as it sags */
+    if (outside(s, u, v, r * (1.2f + 0.26f * slack + 0.020f * slack * slack), r * 1.3f, 1.2f)) return;
     const hm_rgbf a = hm_glowing(f, tint, 0.9f, 0.92f), z = hm_glowing(f, hm_scalec(tint, 0.76f), 0.6f, 0.70f);
     const hm_rgbf cross = hm_glowing(f, hm_rgb(0.98f, 0.98f, 0.95f), 0.8f, 0.8f), line = hm_mixc(hm_rgb(0.92f, 0.92f, 0.90f), f->pal.haze, 0.3f);
 #pragma omp simd
@@ -199,6 +201,7 @@ HM_FAST static void burst(const hm_frame *f, const hm_seg *s, int j)
     for (int i = 0; i < s->n; i++) {
         const float dx = s->u[i] - bu, dy = s->v[i] - bv - sink, r = hm_sqrt(dx * dx + dy * dy);
         const float glow = 1.0f / (1.0f + (r * r) / (size * size * 0.16f));
+        if (r > size * 1.5f) continue; /* of the glow, a thousandth is left */
         hm_screen(s, i, tint, fade * 0.30f * glow * glow);
         if (r > rad + 0.03f) continue;
         for (int ring = 0; ring < 2; ring++) {

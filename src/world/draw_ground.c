@@ -5,7 +5,8 @@
 HM_PIXEL static bool outside(const hm_seg *s, hm_spot b, float wide, float up, float down)
 {
     const float hi = s->mirror ? b.v - down : b.v - up, lo = s->mirror ? b.v + up : b.v + down;
-    return s->u1 < b.u - wide || s->u0 > b.u + wide || s->v1 < hi || s->v0 > lo;
+    const float soft = 2.0f * s->px; /* edges are a pixel wide */
+    return s->u1 < b.u - wide - soft || s->u0 > b.u + wide + soft || s->v1 < hi - soft || s->v0 > lo + soft;
 }
 /* Signed distance to the left of the line a -> b. */
 HM_INLINE float edge(float x, float y, float ax, float ay, float bx, float by)

@@ -1,0 +1,54 @@
+/* world.c - scenes, their pictures' states and their words, for world.py (by ctypes).   SPDX-License-Identifier: MIT
+ * The composition of a scene and the state of a moment are src/world's own, on the host; pixels are drawn by world.cu. */
+#include <stdlib.h>
+
+#include "train/scenes.h"
+#include "world.h"
+
+/* Shards of footage: seeds [n], start seconds [n], SHA-256 in hex [65]. 0 = ok. */
+int tw_pick(uint64_t seed, int n, int T, int held_out, int64_t *seeds, float *start, char *sha)
+{
+    return !hm_pick_scenes(seed, n, T, held_out != 0, seeds, start, sha);
+}
+
+const char *tw_version(void) { return HM_SCENE_VERSION; }
+
+/* ids [n][2][captions][text_len] by the tokenizer in spiece. 0 = ok. */
+int tw_captions(const uint8_t *spiece, int64_t len, const int64_t *seeds, int n, int captions, int text_len, int32_t *ids)
+{
+    hm_tokenizer *tok;
+    if (text_len > HM_MAX_TEXT_LEN || hm_tok_parse(&tok, spiece, (size_t)len, "tokenizer", NULL)) return 1;
+    hm_shard_captions(ids, tok, seeds, n, captions, text_len);
+    hm_tok_free(tok);
+    return 0;
+}
+
+/* n pictures: scene seed[i], without its subject where bare[i], at t[i] seconds, the part place[i] = (x, y) of a whole of
+ * (whole_w, whole_h)[i]; each w x h pixels -> rgb [n][h][w][3] (device memory in a CUDA build). NULL, or what went wrong. */
+const char *tw_render(int n, const int64_t *seed, const uint8_t *bare, const double *t, const int32_t (*whole)[2],
+                      const int32_t (*place)[2], int w, int h, float *rgb)
+{
+    tw_picture *p = malloc((size_t)n * sizeof *p);
+    int failed = p == NULL;
+#pragma omp parallel for schedule(static) reduction(+ : failed)
+    for (int i = 0; i < (p ? n : 0); i++) {
+        hm_scene s;
+        hm_renderer *r;
+        hm_scene_random(&s, (uint64_t)seed[i]);
+        if (bare[i]) {
+            s.fact[HM_FACT_SUBJECT] = HM_SUBJECT_NONE;
+            s.fact[HM_FACT_COLOUR] = s.fact[HM_FACT_COUNT] = 0;
+        }
+        if (hm_renderer_new(&r, &s, NULL)) {
+            failed++;
+            continue;
+        }
+        p[i].view = (hm_view){whole[i][0], whole[i][1], place[i][0], place[i][1], w, h};
+        hm_frame_at(&p[i].state, p[i].lut, r, &p[i].view, t[i]);
+        p[i].scene = *r;
+        hm_renderer_free(r);
+    }
+    const char *wrong = failed ? "out of memory for scenes" : tw_draw(p, n, w, h, rgb);
+    free(p);
+    return wrong;
+}
