@@ -24,7 +24,8 @@ def compare(name, a, b, ids):
         if k in b:  # bf16 rounds at 2^-9 of the value: a value on the edge may fall to either side
             x, y = a[k].float(), b[k].float()
             say(f"{name}, {k}", float(((x - y).abs() / (y.abs() + 1)).max()), 1e-2)
-            say(f"{name}, {k}, values that differ", float((x != y).float().mean()), 2e-2)
+            size = y.abs() >= 0.05  # smaller ones are what is left of large sums: f32 noise, many bf16 steps of theirs
+            say(f"{name}, {k}, of 0.05 and up that differ", float((x != y)[size].float().mean()), 1e-2)
     say(f"{name}, subject (of 255)", float((a["subject"].float() - b["subject"].float()).abs().max()), 1)
     for k in ("seed", "start") + (("ids",) if ids else ()):
         say(f"{name}, {k}", float((a[k] != b[k]).sum()), 0)
