@@ -381,9 +381,8 @@ himmel_status hm_store_cancel(hm_store *s, const char *id, const char *code, con
     return move(s, sql, id, HM_FAILED, code, message, changed, err);
 }
 
-himmel_status hm_store_delete(hm_store *s, const char *id, bool *changed, himmel_error *err)
+himmel_status hm_store_by_id(hm_store *s, const char *sql, const char *id, bool *changed, himmel_error *err)
 {
-    static const char sql[] = "DELETE FROM jobs WHERE id = ?1";
     pthread_mutex_lock(&s->lock);
     sqlite3_stmt *st = hm_store_sql(s, sql);
     if (st) sqlite3_bind_text(st, 1, id, -1, SQLITE_STATIC);
@@ -392,15 +391,14 @@ himmel_status hm_store_delete(hm_store *s, const char *id, bool *changed, himmel
     return rc;
 }
 
+himmel_status hm_store_delete(hm_store *s, const char *id, bool *changed, himmel_error *err)
+{
+    return hm_store_by_id(s, "DELETE FROM jobs WHERE id = ?1", id, changed, err);
+}
+
 himmel_status hm_store_progress(hm_store *s, const char *id, himmel_error *err)
 {
-    static const char sql[] = "UPDATE jobs SET attempts = 0 WHERE id = ?1";
-    pthread_mutex_lock(&s->lock);
-    sqlite3_stmt *st = hm_store_sql(s, sql);
-    if (st) sqlite3_bind_text(st, 1, id, -1, SQLITE_STATIC);
-    const himmel_status rc = hm_store_run(s, st, NULL, err);
-    pthread_mutex_unlock(&s->lock);
-    return rc;
+    return hm_store_by_id(s, "UPDATE jobs SET attempts = 0 WHERE id = ?1", id, NULL, err);
 }
 
 himmel_status hm_store_recover(hm_store *s, int most_attempts, himmel_error *err)

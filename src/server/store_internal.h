@@ -22,6 +22,8 @@ struct hm_store {
 himmel_status hm_store_fail(hm_store *s, himmel_error *err);
 sqlite3_stmt *hm_store_sql(hm_store *s, const char *sql);
 himmel_status hm_store_run(hm_store *s, sqlite3_stmt *st, bool *changed, himmel_error *err);
+/* sql, whose only parameter is an id, under the lock. changed as above. */
+himmel_status hm_store_by_id(hm_store *s, const char *sql, const char *id, bool *changed, himmel_error *err);
 himmel_status hm_store_number(hm_store *s, sqlite3_stmt *st, int64_t *out, himmel_error *err);
 int64_t hm_store_scopes(const hm_key *k);
 void hm_store_text(sqlite3_stmt *st, int column, char *out, size_t cap);

@@ -79,13 +79,7 @@ himmel_status hm_store_next_character(hm_store *s, int64_t account, const char *
 
 himmel_status hm_store_delete_character(hm_store *s, const char *id, himmel_error *err)
 {
-    static const char sql[] = "DELETE FROM characters WHERE id = ?1";
-    pthread_mutex_lock(&s->lock);
-    sqlite3_stmt *st = hm_store_sql(s, sql);
-    if (st) sqlite3_bind_text(st, 1, id, -1, SQLITE_STATIC);
-    const himmel_status rc = hm_store_run(s, st, NULL, err);
-    pthread_mutex_unlock(&s->lock);
-    return rc;
+    return hm_store_by_id(s, "DELETE FROM characters WHERE id = ?1", id, NULL, err);
 }
 
 /* ---- keys ---- */

@@ -1,12 +1,9 @@
 // readers.mjs - two foreign implementations of Content Credentials as functions, readers and writers: c2pa-rs (Rust, as WebAssembly)
 // and c2pa-ts (TypeScript).   SPDX-License-Identifier: MIT
-import { execFileSync } from "node:child_process";
-import { webcrypto, constants, createPrivateKey, sign as signWith, X509Certificate } from "node:crypto";
+import { constants, createPrivateKey, sign as signWith, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 
-globalThis.crypto ??= webcrypto; // Node 18
-const tools = new URL("../../tools/node_modules.sh", import.meta.url).pathname;
-const modules = execFileSync("sh", [tools], { encoding: "utf8" }).trim() + "/node_modules";
+const modules = process.env.HIMMEL_NODE_MODULES + "/node_modules"; // tools/node.sh
 
 // The Rust writer reads Blobs as a browser's worker does; here they are bytes.
 class BytesBlob extends Blob {

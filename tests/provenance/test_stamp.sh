@@ -55,7 +55,7 @@ done
 "$himmel" identity trust tsaroot.pem >/dev/null
 "$himmel" verify a.png >said.txt
 check "the clock is trusted now: $(cat said.txt)" grep -q "signed at    20.*trust$" said.txt
-node "$here/compare_readers.mjs" "$himmel" a.png a.webp >others.txt
+sh "$here/../../tools/node.sh" "$here/compare_readers.mjs" "$himmel" a.png a.webp >others.txt
 # c2pa-ts 0.9.4 wants the server's whole response where the specification (and c2pa-rs) has the token alone.
 check "c2pa-rs: $(cat others.txt)" test "$(grep -c 'himmel valid , c2pa-rs valid ' others.txt)" = 2
 for bad in "$url/junk" "$url/other" http://127.0.0.1:1/ https://127.0.0.1/ nonsense; do

@@ -3,7 +3,7 @@ import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 import http from "node:http";
 
-const require = createRequire(process.env.HIMMEL_NODE_MODULES ? process.env.HIMMEL_NODE_MODULES + "/x.js" : import.meta.url);
+const require = createRequire(process.env.HIMMEL_NODE_MODULES + "/x.js");
 const { default: OpenAI, toFile } = require("openai");
 const [base, hookPort, secret] = process.argv.slice(2);
 let passed = 0, failed = 0;

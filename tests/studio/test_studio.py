@@ -1,5 +1,5 @@
 """test_studio.py HIMMEL MAKE_MODEL [SCREENSHOTS] - starts a server with a tiny model and walks through the studio in Chromium:
-test_studio.mjs. Its packages lie in HIMMEL_NODE_MODULES, or tools/node_modules.sh fetches them. SPDX-License-Identifier: MIT"""
+test_studio.mjs. SPDX-License-Identifier: MIT"""
 import os, subprocess, sys, tempfile
 
 here = os.path.dirname(os.path.abspath(__file__))
@@ -10,14 +10,12 @@ himmel, make_model = sys.argv[1:3]
 folder = tempfile.TemporaryDirectory(prefix="himmel-studio-")
 D = folder.name
 subprocess.run([make_model, D + "/tiny.safetensors"], check=True)
-modules = os.environ.get("HIMMEL_NODE_MODULES") or subprocess.run(
-    ["sh", here + "/../../tools/node_modules.sh"], check=True, capture_output=True, text=True).stdout.strip()
+node = ["sh", here + "/../../tools/node.sh"]
 server = Server(himmel, D + "/data", D + "/tiny.safetensors", "--min-free", "1")
-env = dict(os.environ, HIMMEL_NODE_MODULES=modules)
-rc = subprocess.run(["node", here + "/test_studio.mjs", f"http://127.0.0.1:{server.port}", *sys.argv[3:]], env=env).returncode
+rc = subprocess.run([*node, here + "/test_studio.mjs", f"http://127.0.0.1:{server.port}", *sys.argv[3:]]).returncode
 if not rc: # from the first key on, a key is needed
     key = subprocess.run([himmel, "keys", "new", "Ada", "--data", D + "/data", "--scopes", "create,read,admin"], check=True,
                          capture_output=True, text=True).stdout.split()
     key = next(w for w in key if w.startswith("hm-"))
-    rc = subprocess.run(["node", here + "/test_door.mjs", f"http://127.0.0.1:{server.port}", key], env=env).returncode
+    rc = subprocess.run([*node, here + "/test_door.mjs", f"http://127.0.0.1:{server.port}", key]).returncode
 sys.exit(server.stop() or rc)
