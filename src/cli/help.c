@@ -103,7 +103,10 @@ static const char models_help[] =
     "  Wan 2.x     https://github.com/Wan-Video               1.3 to 14 billion parameters\n"
     "\n"
     "himmel-1's transformer has the architecture of LTX-Video. LTX-Video's own checkpoints open too (docs/ltx-video.md):\n"
-    "  himmel --model ltxv-2b-0.9.8-distilled.safetensors --with t5xxl_bf16.safetensors --with spiece.model \"a cat\"\n";
+    "  himmel --model ltxv-2b-0.9.8-distilled.safetensors --with t5xxl_bf16.safetensors --with spiece.model \"a cat\"\n"
+    "Wan 2.1 and 2.2 open as safetensors or GGUF files, the second expert of 2.2 A14B as one more --with (docs/wan.md):\n"
+    "  himmel --model wan2.1_t2v_1.3B_bf16.safetensors --with wan_2.1_vae.safetensors --with umt5_xxl_fp16.safetensors \"a cat\"\n"
+    "himmel info FILE says what a file is and what else it needs.\n";
 
 int cmd_help(int argc, char **argv)
 {

@@ -99,12 +99,14 @@ int cmd_info(int argc, char **argv, const cli_env *env)
 {
     cli_args a;
     himmel_error err = {0};
-    if (!args_parse(&a, HIMMEL_FILM, argc, argv) || a.prompt) {
-        if (a.prompt)
-            fprintf(stderr, "himmel: info takes --model, --threads and --json only, not %.80s\n", a.prompt);
+    const bool parsed = args_parse(&a, HIMMEL_FILM, argc, argv);
+    if (!parsed || (a.prompt && a.model)) {
+        if (parsed) fprintf(stderr, "himmel: info takes one model: FILE or --model FILE, --with FILE, --threads and --json\n");
         args_free(&a);
         return EXIT_USAGE;
     }
+    char file[CLI_MAX_PATH] = "";
+    if (a.prompt) snprintf(file, sizeof file, "%s", a.prompt);
     args_free(&a);
     himmel_options o = himmel_options_default();
     if (a.threads > 0) o.threads = (int)a.threads;
@@ -112,7 +114,7 @@ int cmd_info(int argc, char **argv, const cli_env *env)
     himmel_ctx *ctx;
     himmel_model_info info;
     const char *named = env->model && *env->model ? env->model : NULL;
-    himmel_status rc = himmel_open(&ctx, a.model ? a.model : named, &o, &err);
+    himmel_status rc = himmel_open(&ctx, *file ? file : a.model ? a.model : named, &o, &err);
     if (!rc) rc = himmel_info(ctx, &info, &err);
     if (rc) show_error(a.json, &err);
     else if (a.json) info_json(&info, himmel_peak_gflops(ctx));

@@ -4,6 +4,6 @@
 
 #include "models/model.h"
 
-extern const hm_model_ops hm_ltx_ops;
+extern const hm_model_ops hm_ltx_ops, hm_wan_ops;
 
 #endif

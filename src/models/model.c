@@ -11,7 +11,7 @@ struct hm_model {
     void *self;
 };
 
-static const hm_model_ops *const families[] = {&hm_ltx_ops};
+static const hm_model_ops *const families[] = {&hm_ltx_ops, &hm_wan_ops};
 
 himmel_status hm_model_open(hm_model **out, const char *const *paths, int n_paths, himmel_error *err)
 {
@@ -29,8 +29,8 @@ himmel_status hm_model_open(hm_model **out, const char *const *paths, int n_path
         if (hm_st_count(st)) hm_st_at(st, 0, &name);
         const himmel_status unknown = hm_fail(
             err, HIMMEL_EMODEL,
-            "%s: not a model that himmel knows: its %zu tensors begin with \"%.80s\" (himmel-1 and LTX-Video "
-            "checkpoints in one file are known)",
+            "%s: not a model that himmel knows: its %zu tensors begin with \"%.80s\" (himmel-1, LTX-Video "
+            "checkpoints and Wan's transformers are known)",
             paths[0], hm_st_count(st), name);
         hm_st_close(st);
         return unknown;

@@ -74,6 +74,8 @@ static himmel_status load_layer(hm_wan_clip *m, const hm_st *st, int l, himmel_e
     return rc;
 }
 
+bool hm_wan_clip_claims(const hm_st *st) { return hm_st_find(st, "visual.patch_embedding.weight") != NULL; }
+
 himmel_status hm_wan_clip_load(hm_wan_clip *m, const hm_st *st, int n_heads, himmel_error *err)
 {
     *m = (hm_wan_clip){0};
@@ -86,7 +88,7 @@ himmel_status hm_wan_clip_load(hm_wan_clip *m, const hm_st *st, int n_heads, him
     if (!patch || patch->nd != 4 || patch->dim[2] < 1 || patch->dim[2] > 256 || patch->dim[0] < 1 || patch->dim[0] > 8192 || layers < 2 || side < 1)
         return hm_fail(err, HIMMEL_EMODEL, "%s is not the picture encoder of Wan 2.1: it has no visual.* transformer", hm_st_path(st));
     m->dim = (int)patch->dim[0], m->patch = (int)patch->dim[2], m->side = (int)side, m->n_layers = (int)layers - 1;
-    m->n_heads = n_heads ? n_heads : m->dim / 80;
+    m->n_heads = n_heads ? n_heads : m->dim % 80 ? m->dim / 16 : m->dim / 80;
     if (m->n_heads < 1 || m->dim % m->n_heads) return hm_fail(err, HIMMEL_EMODEL, "%s: width %d does not split into heads", hm_st_path(st), m->dim);
     const int64_t D = m->dim, P = m->patch;
     himmel_status rc = need(st, "visual.patch_embedding.weight", 4, (int64_t[4]){D, 3, P, P}, &m->patch_w, err);

@@ -15,7 +15,8 @@ typedef struct {
     hm_wan_clip_layer *layers;
 } hm_wan_clip;
 
-/* n_heads 0: heads of 80. Weights are views; st must outlive m. */
+bool hm_wan_clip_claims(const hm_st *st); /* by its tensors' names */
+/* n_heads 0: heads of 80, or of 16 in a tiny one. Weights are views; st must outlive m. */
 himmel_status hm_wan_clip_load(hm_wan_clip *m, const hm_st *st, int n_heads, himmel_error *err);
 void hm_wan_clip_deinit(hm_wan_clip *m);
 /* picture [3,H,W] in -1..1, any size -> tokens [1, 1 + side^2, dim]. on_tensor: parity, may be NULL. */

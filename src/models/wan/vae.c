@@ -168,7 +168,7 @@ static himmel_status check(const hm_wan_vae *v, himmel_error *err)
     hm_graph *g = NULL;
     himmel_status rc = r ? hm_graph_new(&g, &(hm_graph_opts){.act = HM_BF16, .plan = true}, err) : hm_fail(err, HIMMEL_ENOMEM, "autoencoder: out of memory");
     if (!rc) {
-        *r = (vae_run){.g = g, .st = v->st, .err = err};
+        *r = (vae_run){.g = g, .st = v->st, .visit = true, .err = err};
         const int64_t side = (int64_t)2 << v->stages, C = 3 * v->pixels * v->pixels;
         hm_tensor *y = decode_chunk(v, r, hm_new(g, HM_F32, HM_DIMS(1, 1, 2, 2, v->z)));
         if (!r->rc && y->dim[4] != C) r->rc = hm_fail(err, HIMMEL_EMODEL, "%s: the decoder ends in %d channels", hm_st_path(v->st), (int)y->dim[4]);
@@ -190,7 +190,7 @@ static int count_halvings(const hm_st *st, bool nested)
             char name[128];
             if (nested) snprintf(name, sizeof name, "encoder.downsamples.%d.downsamples.%d.resample.1.weight", i, j);
             else snprintf(name, sizeof name, "encoder.downsamples.%d.resample.1.weight", i);
-            n += hm_st_find(st, name) != NULL;
+            n += hm_wv_find(st, name) != NULL;
         }
     return n;
 }
@@ -198,12 +198,12 @@ static int count_halvings(const hm_st *st, bool nested)
 himmel_status hm_wan_vae_load(hm_wan_vae **out, const hm_st *st, himmel_error *err)
 {
     *out = NULL;
-    const hm_tensor *conv2 = hm_st_find(st, "conv2.weight");
+    const hm_tensor *conv2 = hm_wv_find(st, "conv2.weight");
     const int z = conv2 && conv2->nd == 5 && conv2->dim[0] <= 48 ? (int)conv2->dim[0] : 0;
     if (z != 16 && z != 48) return hm_fail(err, HIMMEL_EMODEL, "%s is not an autoencoder of Wan: conv2.weight is missing or has neither 16 nor 48 channels", hm_st_path(st));
     hm_wan_vae *v = calloc(1, sizeof *v);
     if (!v) return hm_fail(err, HIMMEL_ENOMEM, "autoencoder: out of memory");
-    const bool nested = hm_st_find(st, "encoder.downsamples.0.downsamples.0.residual.0.gamma") != NULL;
+    const bool nested = hm_wv_find(st, "encoder.downsamples.0.downsamples.0.residual.0.gamma") != NULL;
     *v = (hm_wan_vae){st, z, z == 48 ? 2 : 1, count_halvings(st, nested), nested, z == 48 ? mean48 : mean16, z == 48 ? std48 : std16};
     himmel_status rc = v->stages < 1 || v->stages > 5 ? hm_fail(err, HIMMEL_EMODEL, "%s: an autoencoder with %d halvings", hm_st_path(st), v->stages) : check(v, err);
     if (rc) hm_wan_vae_free(v);
@@ -299,6 +299,31 @@ himmel_status hm_wan_vae_encode(hm_wan_vae *v, hm_graph *g, const float *video, 
     }
     const himmel_status rc = r->rc;
     hm_wv_reset(r);
+    free(r);
+    return rc;
+}
+
+himmel_status hm_wan_vae_plan(const hm_wan_vae *v, hm_graph *g, const int size[3], bool encode, uint64_t *kept, himmel_error *err)
+{
+    const int stride = hm_wan_vae_stride(v), p = v->pixels, T = encode ? 1 + (size[0] - 1) / 4 : size[0];
+    *kept = 0;
+    vae_run *r = calloc(1, sizeof *r);
+    if (!r) return hm_fail(err, HIMMEL_ENOMEM, "autoencoder: out of memory");
+    *r = (vae_run){.g = g, .st = v->st, .err = err};
+    for (int t = 0; t < T && !r->rc; t++) {
+        const hm_mark mark = hm_save(g);
+        r->chunk = t;
+        r->n_cache = 0;
+        if (encode) hm_cast(g, encode_chunk(v, r, hm_new(g, HM_F32, HM_DIMS(1, t ? 4 : 1, size[1] / p, size[2] / p, 3 * p * p))), HM_F32);
+        else {
+            const hm_tensor *x = decode_chunk(v, r, hm_new(g, HM_F32, HM_DIMS(1, 1, size[1], size[2], v->z)));
+            hm_new(g, HM_F32, HM_DIMS(2, t ? 4 : 1, (int64_t)size[1] * stride, (int64_t)size[2] * stride, 3)); /* as f32, and as pixels */
+            (void)x;
+        }
+        hm_restore(g, mark);
+    }
+    const himmel_status rc = r->rc;
+    *kept = r->kept;
     free(r);
     return rc;
 }

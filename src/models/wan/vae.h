@@ -27,5 +27,7 @@ himmel_status hm_wan_vae_decode(hm_wan_vae *v, hm_graph *g, const float *latent,
 /* video [3,T,H,W] in -1..1, T = 1 + 4k, H and W multiples of the stride -> latent [z,1+k,H/stride,W/stride], the mean. */
 himmel_status hm_wan_vae_encode(hm_wan_vae *v, hm_graph *g, const float *video, const int size[3], float *latent,
                                 const hm_wan_vae_sink *sink, himmel_error *err);
+/* Operations and arena of one of both in a plan graph; *kept: bytes that the convolutions keep beside it. size as above. */
+himmel_status hm_wan_vae_plan(const hm_wan_vae *v, hm_graph *g, const int size[3], bool encode, uint64_t *kept, himmel_error *err);
 
 #endif

@@ -26,7 +26,7 @@ bool hm_wv_has(const vae_run *r, const char *prefix, const char *name)
 {
     char full[256];
     snprintf(full, sizeof full, "%s%s", prefix, name);
-    return hm_st_find(r->st, full) != NULL;
+    return hm_wv_find(r->st, full) != NULL;
 }
 
 hm_tensor *hm_wv_need(vae_run *r, const char *prefix, const char *name, int nd, const int64_t *dim)
@@ -35,6 +35,11 @@ hm_tensor *hm_wv_need(vae_run *r, const char *prefix, const char *name, int nd, 
     const hm_tensor *t = NULL;
     if (r->rc) return NULL;
     snprintf(full, sizeof full, "%s%s", prefix, name);
+    if (!hm_st_find(r->st, full)) {
+        char other[256];
+        hm_wv_diffusers(other, full);
+        if (hm_st_find(r->st, other)) memcpy(full, other, sizeof full);
+    }
     r->rc = hm_st_need(r->st, full, nd, dim, &t, r->err);
     if (!r->rc && (!hm_is_weight(t->dtype) || hm_dtype_block(t->dtype) > 1))
         r->rc = hm_fail(r->err, HIMMEL_EMODEL, "%s: tensor \"%.100s\" is %s, no weight of an autoencoder", hm_st_path(r->st), full, hm_dtype_name(t->dtype));
@@ -56,7 +61,12 @@ static size_t frame_bytes(const hm_tensor *x) { return (size_t)(hm_numel(x) / x-
 static void keep(vae_run *r, vae_cache *c, const hm_tensor *x, int frames)
 {
     const size_t one = frame_bytes(x), bytes = one * (size_t)frames;
-    if (hm_is_plan(r->g) || !c || r->rc) return;
+    if (!c || r->rc) return;
+    r->kept += bytes - c->bytes;
+    if (hm_is_plan(r->g)) {
+        c->bytes = bytes;
+        return;
+    }
     if (c->bytes != bytes) {
         free(c->data);
         c->data = malloc(bytes);
@@ -101,7 +111,7 @@ hm_tensor *hm_wv_conv3(vae_run *r, hm_tensor *x, const char *prefix, const char 
 {
     char full[256];
     snprintf(full, sizeof full, "%s%s.weight", prefix, name);
-    const hm_tensor *w = hm_st_find(r->st, full);
+    const hm_tensor *w = hm_wv_find(r->st, full);
     const int side = w && w->nd == 5 && w->dim[4] == 1 ? 1 : 3;
     vae_cache *c = next_cache(r);
     if (!c || r->rc) return x;
@@ -114,7 +124,7 @@ hm_tensor *hm_wv_pointwise(vae_run *r, hm_tensor *x, const char *prefix, const c
 {
     char full[256];
     snprintf(full, sizeof full, "%s%s.weight", prefix, name);
-    const hm_tensor *stored = hm_st_find(r->st, full);
+    const hm_tensor *stored = hm_wv_find(r->st, full);
     const int nd = stored && stored->nd == 4 ? 4 : 5;
     const int64_t dim[5] = {-1, hm_numel(x) ? x->dim[x->nd - 1] : 0, 1, 1, 1};
     snprintf(full, sizeof full, "%s.weight", name);
@@ -129,7 +139,7 @@ static hm_tensor *norm(vae_run *r, hm_tensor *x, const char *prefix, const char 
 {
     char full[256];
     snprintf(full, sizeof full, "%s%s.gamma", prefix, name);
-    const hm_tensor *stored = hm_st_find(r->st, full);
+    const hm_tensor *stored = hm_wv_find(r->st, full);
     snprintf(full, sizeof full, "%s.gamma", name);
     const int64_t dim[4] = {x->dim[x->nd - 1], 1, 1, 1};
     hm_tensor *gamma = hm_wv_need(r, prefix, full, stored && stored->nd == 3 ? 3 : 4, dim);
@@ -222,7 +232,7 @@ hm_tensor *hm_wv_upsample(vae_run *r, hm_tensor *x, const char *prefix)
 {
     if (r->rc) return x;
     if (hm_wv_has(r, prefix, "time_conv.weight")) {
-        if (r->chunk == 0 && !hm_is_plan(r->g)) next_cache(r); /* its cache stays empty: the next chunk has zero history */
+        if (r->chunk == 0 && !r->visit) next_cache(r); /* its cache stays empty: the next chunk has zero history */
         else {
             x = hm_wv_conv3(r, x, prefix, "time_conv");
             if (!r->rc) x = unfold_time(r, x);
@@ -239,9 +249,9 @@ hm_tensor *hm_wv_downsample(vae_run *r, hm_tensor *x, const char *prefix)
     if (r->rc || !hm_wv_has(r, prefix, "time_conv.weight")) return x;
     vae_cache *c = next_cache(r);
     if (!c) return x;
-    hm_tensor *all = r->chunk || hm_is_plan(r->g) ? with_past(r, c, x, 1) : x;
+    hm_tensor *all = r->chunk || r->visit ? with_past(r, c, x, 1) : x;
     keep(r, c, x, 1);
-    if (!r->chunk && !hm_is_plan(r->g)) return x;
+    if (!r->chunk && !r->visit) return x;
     return conv(r, all, prefix, "time_conv", (int64_t[3]){3, 1, 1}, &(hm_conv_opts){.stride = {2, 1, 1}, .w_oik = true});
 }
 
@@ -271,7 +281,7 @@ hm_tensor *hm_wv_average(vae_run *r, hm_tensor *x, int64_t out_c, int ft, int fs
 hm_tensor *hm_wv_repeat(vae_run *r, hm_tensor *x, int64_t out_c, int ft, int fs)
 {
     hm_graph *g = r->g;
-    const int64_t T = x->dim[1], H = x->dim[2], W = x->dim[3], C = x->dim[4], drop = r->chunk || hm_is_plan(g) ? 0 : ft - 1;
+    const int64_t T = x->dim[1], H = x->dim[2], W = x->dim[3], C = x->dim[4], drop = r->chunk || r->visit ? 0 : ft - 1;
     const int64_t To = T * ft - drop, Ho = H * fs, Wo = W * fs, all = out_c * ft * fs * fs;
     hm_tensor *y = hm_new(g, HM_F32, HM_DIMS(1, To, Ho, Wo, out_c));
     if (r->rc || all % C) return y;

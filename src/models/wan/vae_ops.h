@@ -18,6 +18,8 @@ typedef struct {
     const hm_st *st;
     vae_cache cache[VAE_MAX_CACHES];
     int n_cache, chunk; /* caches used in this chunk, in order of the layers; number of the chunk */
+    bool visit;         /* every layer once, whatever the chunk: the check after opening */
+    uint64_t kept;      /* bytes of all caches */
     const hm_wan_vae_sink *sink;
     himmel_status rc;
     himmel_error *err;
@@ -27,6 +29,9 @@ void hm_wv_reset(vae_run *r); /* frees the caches */
 void hm_wv_show(const vae_run *r, const char *name, const hm_tensor *t);
 hm_tensor *hm_wv_need(vae_run *r, const char *prefix, const char *name, int nd, const int64_t *dim);
 bool hm_wv_has(const vae_run *r, const char *prefix, const char *name);
+/* vae_names.c: a tensor by its original name, in files that have that or diffusers' name. */
+const hm_tensor *hm_wv_find(const hm_st *st, const char *name);
+void hm_wv_diffusers(char out[256], const char *name);
 
 hm_tensor *hm_wv_conv3(vae_run *r, hm_tensor *x, const char *prefix, const char *name);  /* causal, kernel k x 3 x 3 or k x 1 x 1 */
 hm_tensor *hm_wv_pointwise(vae_run *r, hm_tensor *x, const char *prefix, const char *name); /* 1 x 1 (x 1) */

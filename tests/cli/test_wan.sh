@@ -1,0 +1,39 @@
+#!/bin/bash
+# test_wan.sh - himmel with Wan (tiny random transformers, the fixtures' other networks), from words to a file:
+# HIMMEL MAKE_MODEL.   SPDX-License-Identifier: MIT
+set -u
+himmel=$1 make_model=$2
+here=$(cd "$(dirname "$0")/.." && pwd)
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+export HIMMEL_IDENTITY_DIR=$dir/identity
+bad=0
+fail() { echo "FAILED: $*"; bad=1; }
+says() { # command's words are there
+    local words=$1; shift
+    local out; out=$("$@" 2>&1)
+    echo "$out" | grep -q -- "$words" || fail "$* does not say \"$words\" but: $out"
+}
+"$make_model" --tokenizer "$dir/words.model" || fail "no tokenizer"
+main=$dir/wan.safetensors
+"$make_model" --wan "$main" t2v || fail "no transformer"
+set -- --with "$here/fixtures/wan21_vae.safetensors" --with "$here/fixtures/umt5_tiny.safetensors" --with "$dir/words.model"
+
+says "Wan 2.1 T2V" "$himmel" info "$main" "$@"
+says "autoencoder is missing" "$himmel" info "$main"
+says "one model" "$himmel" info "$main" --model "$main"
+says "autoencoder is missing" "$himmel" "a cat" --model "$main" -o "$dir/no.mp4"
+[ ! -e "$dir/no.mp4" ] || fail "a file of a refused job"
+
+make() { "$himmel" "a cat on the sea" --model "$main" "$@" -t 2 -q --seed 5 --steps 3 || fail "$*"; }
+make "$@" -s 72x68 --seconds 1 --no-visible-mark -o "$dir/a.mp4"
+make "$@" -s 72x68 --seconds 1 --no-visible-mark -o "$dir/b.mp4"
+cmp -s "$dir/a.mp4" "$dir/b.mp4" || fail "same seed, other bytes"
+n=$(ffprobe -v error -count_frames -select_streams v -show_entries stream=nb_read_frames,width,height -of csv=p=0 "$dir/a.mp4" 2>/dev/null)
+[ -z "$n" ] || [ "$n" = "72,68,16" ] || fail "the film is $n"
+"$himmel" image "a cat" --model "$main" "$@" -t 2 -q --seed 5 --steps 3 -s 96x64 -o "$dir/a.png" || fail "no picture"
+says "himmel" "$himmel" verify "$dir/a.mp4"
+says '"event":"plan"' "$himmel" "a cat" --model "$main" "$@" -s 64x64 --seconds 1 --plan --json
+says '"phase":"sample","step":2' "$himmel" "a cat" --model "$main" "$@" -t 2 --steps 3 -s 64x64 --seconds 1 --json -o "$dir/c.mp4"
+[ $bad = 0 ] && echo "wan: ok"
+exit $bad

@@ -1,0 +1,259 @@
+/* test_wan_model.c - Wan through the model interface: tiny transformers of every kind with the fixtures' autoencoders, umT5
+ * and CLIP; words and pictures in, frames out; files that do not fit give a sentence.   SPDX-License-Identifier: MIT */
+#include <math.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "models/model.h"
+#include "models/wan_tiny.h"
+#include "text/tokenizer.h"
+
+#define OK(c) CHECK(c, "does not hold")
+
+enum { W = 64, H = 32, N = 9 };
+#define F(name) FIXTURES "/" name ".safetensors"
+static char dir[] = "/tmp/himmel-wan-XXXXXX", tok[64];
+
+typedef struct {
+    int next, stop_at, steps;
+    double sum;
+    bool in_range;
+} seen;
+
+static himmel_status on_frame(void *user, int i, const float *rgb, himmel_error *err)
+{
+    seen *s = user;
+    if (i != s->next++) return hm_fail(err, HIMMEL_EINTERNAL, "frame %d came out of turn", i);
+    for (int k = 0; k < W * H * 3; k++) {
+        s->sum += (double)rgb[k] * (1 + k % 7 + i);
+        s->in_range &= rgb[k] >= 0 && rgb[k] <= 1;
+    }
+    return HIMMEL_OK;
+}
+
+static int on_step(void *user, const char *phase, int step, int n_steps)
+{
+    seen *s = user;
+    (void)n_steps;
+    if (!strcmp(phase, "sample")) s->steps = step;
+    return s->stop_at && s->steps >= s->stop_at;
+}
+
+static const char *path_of(const char *name)
+{
+    static char path[8][128];
+    static int k;
+    k = (k + 1) % 8;
+    snprintf(path[k], sizeof path[k], "%s/%s", dir, name);
+    return path[k];
+}
+
+static const char *tiny(const char *kind, const char *name, hm_wan_names names, uint32_t seed)
+{
+    himmel_error err = {0};
+    const char *path = path_of(name);
+    const himmel_status rc = wan_tiny_write(kind, path, names, seed, &err);
+    if (rc) fprintf(stderr, "%s\n", err.message);
+    OK(!rc);
+    return path;
+}
+
+static void write_tokenizer(void)
+{
+    const char *const lines[] = {"a cat on the sea"};
+    hm_tokenizer *t;
+    uint8_t *bytes;
+    size_t len;
+    snprintf(tok, sizeof tok, "%s/words.model", dir); /* not a name that is looked for */
+    OK(!hm_tok_train(&t, lines, HM_COUNT(lines), 256, NULL));
+    OK(!hm_tok_format(t, &bytes, &len, NULL));
+    OK(!hm_write_file(tok, bytes, len, NULL));
+    free(bytes);
+    hm_tok_free(t);
+}
+
+static hm_model *opened(const char *const *paths, int n, const char *name)
+{
+    hm_model *m;
+    himmel_error err = {0};
+    hm_model_facts f;
+    const himmel_status rc = hm_model_open(&m, paths, n, &err);
+    if (rc) fprintf(stderr, "%s\n", err.message);
+    OK(!rc);
+    if (rc) exit(1);
+    hm_model_get_facts(m, &f);
+    if (*f.missing || !strstr(f.name, name)) fprintf(stderr, "%s: %s\n", f.name, f.missing);
+    OK(!*f.missing && strstr(f.name, name) && !strcmp(f.family, "wan") && f.frame_step == 4);
+    return m;
+}
+
+static hm_model_job usual(seen *s)
+{
+    *s = (seen){.in_range = true};
+    return (hm_model_job){.prompt = "a cat on the sea", .negative = "rain", .width = W, .height = H, .n_frames = N, .fps = 16, .seed = 3,
+                          .steps = 3, .guidance = -1, .threads = 2, .on_frame = on_frame, .on_step = on_step, .user = s};
+}
+
+/* The film's fingerprint; what it costs is what was planned. */
+static double film(const hm_model *m, const hm_model_job *job, seen *s)
+{
+    hm_model_cost c, p;
+    himmel_error err = {0};
+    himmel_status rc = hm_model_plan(m, job, &p, &err);
+    if (!rc) rc = hm_model_run(m, job, &c, &err);
+    if (rc) fprintf(stderr, "%s\n", err.message);
+    OK(!rc && s->next == N && s->in_range && s->steps == 3);
+    if (rc) return 0;
+    OK(c.peak_bytes <= p.peak_bytes);
+    OK(fabs(c.sample_gflop - p.sample_gflop) <= 1e-6 * p.sample_gflop);
+    OK(fabs(c.decode_gflop - p.decode_gflop) <= 1e-6 * p.decode_gflop);
+    OK(fabs(c.text_gflop - p.text_gflop) <= 1e-6 * p.text_gflop);
+    return s->sum;
+}
+
+static double usual_film(const hm_model *m)
+{
+    seen s;
+    const hm_model_job job = usual(&s);
+    return film(m, &job, &s);
+}
+
+static void words(void)
+{
+    const char *const paths[] = {tiny("t2v", "t2v.safetensors", HM_WAN_ORIGINAL, 1), F("wan21_vae"), F("umt5_tiny"), tok};
+    hm_model *m = opened(paths, 4, "Wan 2.1 T2V");
+    seen s;
+    const double first = usual_film(m);
+    OK(usual_film(m) == first); /* same seed, same bytes */
+    hm_model_job job = usual(&s);
+    job.seed = 4;
+    OK(film(m, &job, &s) != first);
+    job = usual(&s), job.prompt = "snow";
+    OK(film(m, &job, &s) != first);
+    job = usual(&s), job.negative = "fog";
+    OK(film(m, &job, &s) != first);
+    job = usual(&s), job.guidance = 1;
+    OK(film(m, &job, &s) != first);
+
+    himmel_error err = {0};
+    hm_model_cost c;
+    job = usual(&s), s.stop_at = 2;
+    OK(hm_model_run(m, &job, &c, &err) == HIMMEL_ECANCELLED && s.steps == 2 && !s.next);
+    job = usual(&s), job.width = 56;
+    OK(hm_model_run(m, &job, &c, &err) == HIMMEL_EINVAL && strstr(err.message, "multiples of 16"));
+    job = usual(&s), job.n_frames = 8;
+    OK(hm_model_run(m, &job, &c, &err) == HIMMEL_EINVAL && strstr(err.message, "1 + a multiple of 4"));
+    float *rgb = calloc(W * H * 3, sizeof *rgb);
+    const hm_model_item item = {rgb, 1, 0, 1.0};
+    job = usual(&s), job.items = &item, job.n_items = 1;
+    OK(hm_model_run(m, &job, &c, &err) == HIMMEL_EINVAL && strstr(err.message, "takes no pictures"));
+    free(rgb);
+    hm_model_close(m);
+
+    /* the same numbers under diffusers' names */
+    const char *const other[] = {tiny("t2v", "diffusers.safetensors", HM_WAN_DIFFUSERS, 1), F("wan21_vae"), F("umt5_tiny"), tok};
+    m = opened(other, 4, "Wan 2.1 T2V");
+    OK(usual_film(m) == first);
+    hm_model_close(m);
+}
+
+static void experts(void)
+{
+    const char *high = tiny("t2v", "wan2.2_t2v_high_noise.safetensors", HM_WAN_ORIGINAL, 1), *low = tiny("t2v", "wan2.2_t2v_low_noise.safetensors", HM_WAN_ORIGINAL, 2);
+    hm_model *m = opened((const char *[]){high, low, F("wan21_vae"), F("umt5_tiny"), tok}, 5, "Wan 2.2 T2V two experts");
+    const double pair = usual_film(m);
+    hm_model_facts f;
+    hm_model_get_facts(m, &f);
+    OK(f.guidance == 4 && f.steps == 40 && f.fps == 16);
+    hm_model_close(m);
+    m = opened((const char *[]){low, high, F("wan21_vae"), F("umt5_tiny"), tok}, 5, "Wan 2.2 T2V two experts");
+    OK(usual_film(m) == pair); /* whichever is named first */
+    hm_model_close(m);
+    himmel_error err = {0};
+    OK(!hm_model_open(&m, (const char *[]){low, F("wan21_vae"), F("umt5_tiny"), tok}, 4, &err));
+    hm_model_get_facts(m, &f);
+    OK(strstr(f.missing, "high-noise one too"));
+    hm_model_close(m);
+}
+
+/* A film that begins (and, for FLF2V, ends) with pictures. */
+static void pictures(const char *kind, const char *vae, bool clip, bool last, const char *name)
+{
+    char file[32];
+    snprintf(file, sizeof file, "%s.safetensors", kind);
+    const char *const paths[] = {tiny(kind, file, HM_WAN_ORIGINAL, 1), vae, F("umt5_tiny"), tok,
+                                 clip ? F("clip_vision_tiny") : path_of("i2v_low_noise.safetensors")};
+    const bool two = !strcmp(kind, "i2v_high_noise");
+    if (two) tiny(kind, "i2v_low_noise.safetensors", HM_WAN_ORIGINAL, 2);
+    hm_model *m = opened(paths, clip || two ? 5 : 4, name);
+    float *rgb = malloc(W * H * 3 * sizeof *rgb);
+    seen s;
+    hm_model_cost c;
+    himmel_error err = {0};
+    OK(rgb != NULL);
+    for (int k = 0; k < W * H * 3; k++) rgb[k] = (float)(k % 97) / 97;
+    const hm_model_item items[] = {{rgb, 1, 0, 1.0}, {rgb, 1, N - 1, 1.0}};
+    hm_model_job job = usual(&s);
+    if (!strncmp(kind, "i2v", 3) || last) OK(hm_model_plan(m, &job, &c, &err) == HIMMEL_EINVAL && strstr(err.message, "picture"));
+    job.items = items, job.n_items = last ? 2 : 1;
+    const double one = film(m, &job, &s);
+    for (int k = 0; k < W * H * 3; k++) rgb[k] = (float)(k % 31) / 31;
+    job = usual(&s), job.items = items, job.n_items = last ? 2 : 1;
+    OK(film(m, &job, &s) != one);
+    free(rgb);
+    hm_model_close(m);
+}
+
+static void refused(const char *const *paths, int n, himmel_status code, const char *part)
+{
+    hm_model *m;
+    himmel_error err = {0};
+    const himmel_status rc = hm_model_open(&m, paths, n, &err);
+    if (rc != code || !strstr(err.message, part)) fprintf(stderr, "%d: %s\n", (int)rc, err.message);
+    OK(rc == code && strstr(err.message, part) && !m);
+}
+
+static void wrong_files(void)
+{
+    const char *t2v = path_of("t2v.safetensors");
+    hm_model *m;
+    hm_model_facts f;
+    himmel_error err = {0};
+    const struct {
+        const char *with;
+        const char *says;
+    } steps[] = {{F("wan21_vae"), "autoencoder"}, {F("umt5_tiny"), "text encoder"}, {tok, "tokenizer"}};
+    const char *paths[4] = {t2v};
+    for (int i = 0; i < 3; i++) { /* what is missing is said one after the other */
+        OK(!hm_model_open(&m, paths, 1 + i, &err));
+        hm_model_get_facts(m, &f);
+        OK(strstr(f.missing, steps[i].says));
+        hm_model_close(m);
+        paths[1 + i] = steps[i].with;
+    }
+    refused((const char *[]){t2v, F("wan22_vae")}, 2, HIMMEL_EMODEL, "the other one of Wan's two");
+    refused((const char *[]){t2v, F("schedulers")}, 2, HIMMEL_EMODEL, "has no use for it");
+    refused((const char *[]){t2v, F("ltx_t5")}, 2, HIMMEL_EMODEL, "text encoder");
+    refused((const char *[]){t2v, path_of("ti2v.safetensors")}, 2, HIMMEL_EMODEL, "no pair of experts");
+    refused((const char *[]){t2v, "weights.pth"}, 2, HIMMEL_EFORMAT, "Python objects");
+    refused((const char *[]){t2v, FIXTURES "/captions.txt"}, 2, HIMMEL_EFORMAT, "captions.txt");
+}
+
+int main(void)
+{
+    OK(mkdtemp(dir) != NULL);
+    write_tokenizer();
+    words();
+    experts();
+    pictures("i2v", F("wan21_vae"), true, false, "Wan 2.1 I2V");
+    pictures("i2v_high_noise", F("wan21_vae"), false, false, "Wan 2.2 I2V");
+    pictures("flf2v", F("wan21_vae"), true, true, "Wan 2.1 FLF2V");
+    pictures("ti2v", F("wan22_vae"), false, false, "Wan 2.2 TI2V");
+    pictures("vace", F("wan21_vae"), false, false, "Wan 2.1 VACE");
+    wrong_files();
+    char command[96];
+    snprintf(command, sizeof command, "rm -r %s", dir);
+    OK(!system(command));
+    return CHECK_END();
+}
