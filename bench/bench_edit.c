@@ -1,6 +1,7 @@
 /* bench_edit.c - the editing tools on held-out scenes of the renderer, for tools/bench_edit.sh.
  * SPDX-License-Identifier: MIT
- *   bench_edit MODEL PROBE FOLDER N     a line "tool figure scene value" for each; films and sheet stay in FOLDER
+ *   bench_edit MODEL PROBE FOLDER N [TOOLS]     a line "tool figure scene value" for each; films stay in FOLDER
+ * TOOLS: first letters of animate, join, inpaint, remix; all without.
  * Scene i shows a hot-air balloon; the same scene without it gives the mask (where they differ) and the footage that the
  * balloon is painted into. Films are 3 s at 24 fps, 512 x 288, made without mark; 8 fps where only the probe looks.
  * What is compared is decoded from the files. Motion: mean |difference| of frames. */
@@ -23,7 +24,7 @@ typedef struct { uint8_t *rgb; int n; double fps; } film; /* [n][H][W][3] */
 typedef struct {
     himmel_ctx *ctx;
     hm_probe *probe;
-    const char *folder;
+    const char *folder, *tools;
     int scene;
     char path[4][512];
 } bench;
@@ -135,6 +136,24 @@ static double step(const film *f, int i)
     return apart(f->rgb + (size_t)i * PX, f->rgb + (size_t)(i + 1) * PX);
 }
 
+/* As apart, of means of 4 x 4 pixels: the encoder's key frames alone change single pixels by 1.0, ten times what calm
+ * footage does. */
+static double apart4(const uint8_t *a, const uint8_t *b)
+{
+    int64_t sum = 0;
+    for (int y = 0; y < H; y += 4)
+        for (int x = 0; x < 3 * W; x += 12)
+            for (int c = 0; c < 3; c++) {
+                int d = 0;
+                for (int i = 0; i < 16; i++) {
+                    const size_t at = (size_t)(3 * W) * (size_t)(y + i / 4) + (size_t)(x + 3 * (i % 4) + c);
+                    d += a[at] - b[at];
+                }
+                sum += abs(d);
+            }
+    return (double)sum / PX;
+}
+
 static double motion(const film *f, int from, int to)
 {
     double sum = 0;
@@ -142,13 +161,18 @@ static double motion(const film *f, int from, int to)
     return sum / HM_MAX(1, to - from - 1);
 }
 
-/* The step `across` relative to the median of the n steps on each side of it. */
-static double seam(const film *f, double across, int at, int n)
+/* The step from frame `at` to the next relative to the median of the n steps on each side of it; behind the last frame
+ * comes the first. */
+static double seam(const film *f, int at, int n, bool round)
 {
-    double side[64];
+    double side[64], across = 0;
     int k = 0;
-    for (int i = at - n; i <= at + n && k < 64; i++)
-        if (i >= 0 && i + 1 < f->n && i != at) side[k++] = step(f, i);
+    for (int i = at - n; i <= at + n && k < 64; i++) {
+        if (!round && (i < 0 || i + 1 >= f->n)) continue;
+        const double d = apart4(f->rgb + (size_t)((i + f->n) % f->n) * PX, f->rgb + (size_t)((i + 1 + f->n) % f->n) * PX);
+        if (i == at) across = d;
+        else side[k++] = d;
+    }
     return across / HM_MAX(hm_median(side, k), 0.02);
 }
 
@@ -203,7 +227,7 @@ static void join(bench *b, const film *truth, const char *path, const char *capt
     uint8_t was[HM_N_FACTS], is[HM_N_FACTS];
     e.mode = HIMMEL_EDIT_JOIN, e.clips = &clip, e.n_clips = 1, e.after = 3;
     film f = edit(b, &e, caption, 1, 24, "extend.mp4");
-    say(b, "extend", "seam", seam(&f, step(&f, FRAMES - 1), FRAMES - 1, 12));
+    say(b, "extend", "seam", seam(&f, FRAMES - 1, 12, false));
     say(b, "extend", "motion", motion(&f, FRAMES, f.n) / HM_MAX(motion(truth, 0, FRAMES), 0.02));
     look(b, &f, 0, was), look(b, &f, FRAMES, is);
     static const hm_fact kept[] = {HM_FACT_TIME, HM_FACT_WEATHER, HM_FACT_PLACE, HM_FACT_SUBJECT, HM_FACT_SIDE};
@@ -211,9 +235,8 @@ static void join(bench *b, const film *truth, const char *path, const char *capt
     free(f.rgb);
     e.after = 1, e.loop = 1;
     f = edit(b, &e, caption, 1, 24, "loop.mp4");
-    const double round = apart(f.rgb + (size_t)(f.n - 1) * PX, f.rgb);
-    say(b, "loop", "seam", seam(&f, round, f.n, 12));
-    say(b, "loop", "start", seam(&f, step(&f, FRAMES - 1), FRAMES - 1, 12));
+    say(b, "loop", "seam", seam(&f, f.n - 1, 12, true));
+    say(b, "loop", "start", seam(&f, FRAMES - 1, 12, false));
     say(b, "loop", "motion", motion(&f, FRAMES, f.n) / HM_MAX(motion(truth, 0, FRAMES), 0.02));
     free(f.rgb);
 }
@@ -273,7 +296,7 @@ static void inpaint_picture(bench *b, const film *truth)
 
 static void remix(bench *b, const char *path, const hm_scene *other, const char *caption)
 {
-    static const struct { const char *name; double v; } strength[] = {{"subtle", 0.5}, {"mild", 0.75}, {"strong", 0.92}};
+    static const struct { const char *name; double v; } strength[] = {{"subtle", 0.3}, {"mild", 0.75}, {"strong", 0.95}};
     const himmel_clip clip = {.path = path};
     film was = read_film(path);
     for (size_t k = 0; k < HM_COUNT(strength); k++) {
@@ -332,19 +355,18 @@ static void one(bench *b)
     look(b, &g, 0, is);
     say(b, "footage", "gone", is[HM_FACT_SUBJECT] != HM_SUBJECT_BALLOON);
     fprintf(stderr, "%d: %s -> %s\n", b->scene, caption, wanted);
-    animate(b, &f, caption);
-    join(b, &f, with, caption);
-    inpaint_picture(b, &f);
-    inpaint(b, with, without);
-    remix(b, with, &other, wanted);
+    if (strchr(b->tools, 'a')) animate(b, &f, caption);
+    if (strchr(b->tools, 'j')) join(b, &f, with, caption);
+    if (strchr(b->tools, 'i')) inpaint_picture(b, &f), inpaint(b, with, without);
+    if (strchr(b->tools, 'r')) remix(b, with, &other, wanted);
     free(f.rgb), free(g.rgb);
 }
 
 int main(int argc, char **argv)
 {
     himmel_error err;
-    if (argc != 5) {
-        fprintf(stderr, "bench_edit MODEL PROBE FOLDER N\n");
+    if (argc < 5 || argc > 6) {
+        fprintf(stderr, "bench_edit MODEL PROBE FOLDER N [TOOLS]\n");
         return 2;
     }
     bench *b = calloc(1, sizeof *b);
@@ -354,7 +376,7 @@ int main(int argc, char **argv)
     o.identity = identity;
     must(himmel_open(&b->ctx, argv[1], &o, &err), &err);
     must(hm_probe_open(&b->probe, argv[2], &err), &err);
-    b->folder = argv[3];
+    b->folder = argv[3], b->tools = argc > 5 ? argv[5] : "ajir";
     for (b->scene = 0; b->scene < atoi(argv[4]); b->scene++) one(b);
     hm_probe_free(b->probe);
     himmel_close(b->ctx);

@@ -56,7 +56,7 @@ static bool to_box(himmel_edit *e, const char *s)
 
 static bool to_strength(const char *s, double *out)
 {
-    static const struct { const char *name; double v; } names[] = {{"subtle", 0.5}, {"mild", 0.75}, {"strong", 0.92}};
+    static const struct { const char *name; double v; } names[] = {{"subtle", 0.3}, {"mild", 0.75}, {"strong", 0.95}};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!strcmp(s, names[i].name)) {
             *out = names[i].v;

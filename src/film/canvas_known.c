@@ -2,12 +2,13 @@
  * A token is known if all pixels of its own second are (the 6 frames that its window shares with each neighbour
  * may be missing: they are filled from the window's own reconstruction, again and again, which converges to the
  * least squares coefficients of the frames that are there), partly known if any pixel of its window is. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "film/canvas.h"
 
-enum { FILL_ROUNDS = 12 };
+enum { FILL_ROUNDS = 12, FADE = 12 };
 
 static size_t frame_px(const hm_canvas *c)
 {
@@ -134,6 +135,25 @@ static void difference(const hm_canvas *c, int f, float *d, float *room)
     if (any && !all) hm_fill(d, room, HM_BLOCK * c->gw, HM_BLOCK * c->gh, room + frame_px(c));
 }
 
+/* Differences of frames lo..hi of a window from frame `first` on are in px. Those of frames without known pixels, till now
+ * 0, fade from the nearest frames that have some: what is new goes on from there, without a step in time. */
+static void fade(const hm_canvas *c, int base, int first, int lo, int hi, float *px)
+{
+    const size_t n = 3 * frame_px(c);
+    for (int f = lo; f <= hi; f++) {
+        if (frame_known(c, base + f)) continue;
+        for (int side = -1; side <= 1; side += 2) {
+            int from = f + side;
+            while (from >= lo && from <= hi && !frame_known(c, base + from)) from += side;
+            if (from < lo || from > hi || abs(from - f) >= FADE) continue;
+            const float share = (float)(0.5 + 0.5 * cos(M_PI * abs(from - f) / FADE));
+            const float *d = px + n * (size_t)(from - first);
+            float *to = px + n * (size_t)(f - first);
+            for (size_t i = 0; i < n; i++) to[i] += share * d[i];
+        }
+    }
+}
+
 /* What latent frame w0 + j lacks of the known pixels, as coefficients (with the codec's offset in them). false: it
  * knows none. */
 static bool missing(const hm_canvas *c, const float *z, int w0, int T, int j, float *px, float *room, float *out)
@@ -142,12 +162,13 @@ static bool missing(const hm_canvas *c, const float *z, int w0, int T, int j, fl
     const int base = HM_FPS * w0, last = HM_FPS * (T - 1);
     const int first = j ? HM_FPS * (j - 1) + 1 - HM_LAP : 0, frames = j ? HM_WINDOW : 1;
     int lo = HM_MAX(first, 0), hi = HM_MIN(first + frames - 1, last);
-    while (lo <= hi && !frame_known(c, base + lo)) lo++;
-    while (lo <= hi && !frame_known(c, base + hi)) hi--;
-    if (lo > hi) return false;
+    bool any = false;
+    for (int f = lo; f <= hi; f++) any |= frame_known(c, base + f);
+    if (!any) return false;
     memset(px, 0, n * (size_t)frames * sizeof *px);
     if (hm_codec_decode_linear(c->m->codec, z, T, c->gh, c->gw, lo, hi - lo + 1, px + n * (size_t)(lo - first))) return false;
     for (int f = lo; f <= hi; f++) difference(c, base + f, px + n * (size_t)(f - first), room);
+    fade(c, base, first, lo, hi, px);
     /* frames of the window before the film's first and behind its last: as the nearest one */
     for (int f = first; f < 0 && lo == 0 && j; f++) memcpy(px + n * (size_t)(f - first), px + n * (size_t)(-first), n * sizeof *px);
     for (int f = last + 1; f < first + frames && hi == last; f++)

@@ -15,7 +15,7 @@
 #include "media/image.h"
 #include "provenance/visible_mark.h"
 
-enum { P_TEXT, P_SAMPLE, P_DECODE, P_REFINE, P_SCALE, P_ENCODE, PREVIEW_WIDTH = 256, MAX_TAGS = 10 };
+enum { P_TEXT, P_SAMPLE, P_DECODE, P_REFINE, P_SCALE, P_ENCODE, PREVIEW_WIDTH = 256, MAX_TAGS = 10, ONSET = 8 };
 
 typedef struct {
     hm_edit d;
@@ -40,6 +40,8 @@ typedef struct {
     int preview_w, preview_h;
     double last_preview;
     uint8_t *rgb;       /* [h][w][3] the frame in work */
+    float *lead;        /* room of paste_clip */
+    uint8_t *onset;     /* [h][w] share of the watermark in frames beside a seam */
     double start, phase_start;
     int steps_done, steps_all, frames_all;
 } job;
@@ -162,22 +164,27 @@ static void correct_seams(job *j, int take, double seconds)
     }
 }
 
-/* Where the mask forbids change, the clip's pixels; between, both. Outside of what the clip covers its nearest pixel
- * stands for it. */
-static void paste_clip(job *j, const uint8_t *clip, const hm_clip *c)
+/* Outside the mask the clip's pixels. What they differ there from the new picture is led into the mask and fades over the
+ * feather, so that neither a border shows nor anything of what the mask covers. Beyond the clip all may change. */
+static himmel_status paste_clip(job *j, const uint8_t *clip, himmel_error *err)
 {
-    const uint8_t *alpha = j->d.mask.alpha;
+    const uint8_t *alpha = j->d.mask.alpha, *hit = j->d.mask.hit;
     const int w = j->d.req.width, h = j->d.req.height;
-    int x0, y0, iw, ih;
-    hm_clip_inner(c, &x0, &y0, &iw, &ih);
-    for (int y = 0; y < h; y++)
-        for (int x = 0; x < w; x++) {
-            const size_t at = (size_t)y * (size_t)w + (size_t)x;
-            const int cx = HM_MAX(x0, HM_MIN(x, x0 + iw - 1)), cy = HM_MAX(y0, HM_MIN(y, y0 + ih - 1));
-            const uint8_t *from = clip + 3 * ((size_t)cy * (size_t)w + (size_t)cx);
-            uint8_t *to = j->rgb + 3 * at;
-            for (int k = 0; k < 3; k++) to[k] = (uint8_t)((alpha[at] * to[k] + (255 - alpha[at]) * from[k] + 127) / 255);
+    const size_t n = (size_t)w * (size_t)h;
+    if (!j->lead) j->lead = malloc((4 * n + hm_fill_room(w, h)) * sizeof *j->lead);
+    if (!j->lead) return hm_fail(err, HIMMEL_ENOMEM, "out of memory for a mask of %dx%d", w, h);
+    float *d = j->lead, *weight = d + 3 * n;
+    for (size_t i = 0; i < n; i++) {
+        weight[i] = !hit[i];
+        for (size_t q = 3 * i; q < 3 * i + 3; q++) d[q] = hit[i] ? 0 : (float)(clip[q] - j->rgb[q]);
+    }
+    hm_fill(d, weight, w, h, weight + n);
+    for (size_t i = 0; i < n; i++)
+        for (size_t q = 3 * i; q < 3 * i + 3; q++) {
+            const float v = (float)j->rgb[q] + d[q] * (float)(255 - alpha[i]) / 255;
+            j->rgb[q] = hit[i] ? (uint8_t)lroundf(HM_MIN(HM_MAX(v, 0.0f), 255.0f)) : clip[q];
         }
+    return HIMMEL_OK;
 }
 
 /* Frame i of span s into j->rgb. */
@@ -200,13 +207,28 @@ static himmel_status picture(job *j, const hm_span *s, int i, himmel_error *err)
     }
     if (!rc && clip && s->take >= 0) rc = hm_mask_at(&d->mask, t, err);
     if (rc || !clip) return rc;
-    if (s->take >= 0) paste_clip(j, clip, d->clip[s->clip]);
-    else memcpy(j->rgb, clip, 3 * (size_t)d->req.width * (size_t)d->req.height);
+    if (s->take >= 0) return paste_clip(j, clip, err);
+    memcpy(j->rgb, clip, 3 * (size_t)d->req.width * (size_t)d->req.height);
     return HIMMEL_OK;
 }
 
-/* Frame `number`, of span s. Pixels that are new get the watermark; those of inputs keep what they carry. */
-static himmel_status write_frame(job *j, const hm_span *s, int number, himmel_error *err)
+/* The share of the watermark in frame i of span s: new pixels have it, those of inputs keep what they carry. Where an input
+ * goes on into new frames it comes and goes within ONSET frames, or it would be the only jump at the seam of a calm film.
+ * NULL: all of it. */
+static const uint8_t *watermark_share(job *j, const hm_span *s, int i)
+{
+    const hm_edit *d = &j->d;
+    if (s->take < 0) return NULL;
+    if (s->clip >= 0) return d->mask.alpha;
+    const bool before = s > d->span, behind = s + 1 < d->span + d->n_spans || d->e->loop;
+    const int away = HM_MIN(before ? i + 1 : ONSET, behind ? s->n - i : ONSET);
+    const size_t n = (size_t)d->req.width * (size_t)d->req.height;
+    if (away >= ONSET || (!j->onset && !(j->onset = malloc(n)))) return NULL;
+    return memset(j->onset, 255 * away / ONSET, n);
+}
+
+/* Frame `number`, the i-th of span s. */
+static himmel_status write_frame(job *j, const hm_span *s, int i, int number, himmel_error *err)
 {
     const himmel_request *r = &j->d.req;
     const hm_frame rgb = {HM_FRAME_RGB8, r->width, r->height, {j->rgb}, {3 * r->width}};
@@ -215,7 +237,7 @@ static himmel_status write_frame(job *j, const hm_span *s, int number, himmel_er
     if (!to) return HIMMEL_ENOMEM;
     if (j->encoder) hm_scale(j->to_yuv, j->rgb, HM_PIX_U8, to);
     if (j->watermark && (s->take >= 0 || j->upscaler))
-        hm_watermark_embed(j->watermark, to, s->take >= 0 && s->clip >= 0 ? j->d.mask.alpha : NULL);
+        hm_watermark_embed(j->watermark, to, watermark_share(j, s, i));
     if (j->mark) hm_vmark_draw(j->mark, to, seconds);
     const himmel_status rc = j->encoder ? hm_encoder_push(j->encoder, err)
                                         : hm_image_write_sealed(r->output, to, j->tag, j->n_tags, hm_signer_seal, &j->signer,
@@ -362,7 +384,7 @@ static himmel_status work(job *j, himmel_error *err)
     for (int s = 0, n = 0; s < j->d.n_spans && !rc; s++)
         for (int i = 0; i < j->d.span[s].n && !rc; i++, n++) {
             rc = picture(j, &j->d.span[s], i, err);
-            if (!rc) rc = write_frame(j, &j->d.span[s], n, err);
+            if (!rc) rc = write_frame(j, &j->d.span[s], i, n, err);
         }
     stream_close(j);
     if (!rc && j->encoder) rc = hm_encoder_finish(j->encoder, &j->result.file_bytes, err);
@@ -381,6 +403,8 @@ static void cleanup(job *j)
     hm_scaler_free(j->to_yuv);
     hm_scaler_free(j->to_preview);
     free(j->rgb);
+    free(j->lead);
+    free(j->onset);
     free(j->preview);
     free(j->settings);
     hm_edit_deinit(&j->d);

@@ -261,16 +261,18 @@ static himmel_status plan_join(hm_edit *d, himmel_error *err)
 
 /* ---- a clip that is changed ---- */
 
-/* Pixels of base frame f that stay: none of the result's pixels under them may change. */
+/* Pixels of base frame f that stay: none of the result's pixels that they are made of may change, nor a neighbour of them
+ * (what a mask covers must not shine through its border). */
 static void keep_unmasked(const hm_edit *d, uint8_t *known)
 {
     const hm_layout *l = &d->l;
     const hm_mask *m = &d->mask;
     const double sx = 8 * m->w / l->w, sy = 8 * m->h / l->h, ox = -l->x / l->w * m->w, oy = -l->y / l->h * m->h;
+    const double rx = fmax(sx, 3), ry = fmax(sy, 3); /* that far Lanczos looks, but for its faint outer lobes */
     for (int y = 0; y < l->base_h; y++)
         for (int x = 0; x < l->base_w; x++) {
-            const int x0 = HM_MAX(0, (int)floor(ox + x * sx)), x1 = HM_MIN(m->w, (int)ceil(ox + (x + 1) * sx));
-            const int y0 = HM_MAX(0, (int)floor(oy + y * sy)), y1 = HM_MIN(m->h, (int)ceil(oy + (y + 1) * sy));
+            const int x0 = HM_MAX(0, (int)floor(ox + x * sx - rx)), x1 = HM_MIN(m->w, (int)ceil(ox + (x + 1) * sx + rx));
+            const int y0 = HM_MAX(0, (int)floor(oy + y * sy - ry)), y1 = HM_MIN(m->h, (int)ceil(oy + (y + 1) * sy + ry));
             bool hit = false;
             for (int v = y0; v < y1 && !hit && x1 > x0; v++)
                 hit = memchr(m->hit + (size_t)v * (size_t)m->w + (size_t)x0, 1, (size_t)(x1 - x0)) != NULL;
@@ -293,7 +295,8 @@ static himmel_status plan_change(hm_edit *d, himmel_error *err)
     d->n_takes = 1;
     hm_canvas *c = &d->take[0];
     const size_t px = (size_t)d->l.base_w * (size_t)d->l.base_h;
-    if (!d->masked) c->start = e->strength;
+    const double shift = (double)d->ctx->model->shift; /* as the steps of sampling are spread: half of the way is half of them */
+    if (!d->masked) c->start = shift * e->strength / (1 + (shift - 1) * e->strength);
     for (int f = 0; f <= (film ? HM_FPS * seconds : 0) && !rc; f++) {
         const double t = (double)f / HM_FPS / rate;
         const uint8_t *rgb = hm_clip_frame(in, hm_clip_nearest(in, t), err);

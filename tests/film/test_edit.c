@@ -219,7 +219,65 @@ static void test_paste(himmel_ctx *ctx)
     hm_canvas_deinit(&c);
 }
 
+/* A second that begins behind known frames goes on from them: they are met, and no later pair of frames is a jump. */
+static void test_paste_in_time(himmel_ctx *ctx)
+{
+    const hm_himmel1 *m = ctx->model;
+    enum { G = 4, T = 3, LOOK = 24 };
+    const size_t px = (size_t)G * G * HM_BLOCK * HM_BLOCK, frame = (size_t)G * G * (size_t)hm_codec_channels(m->codec);
+    hm_canvas c;
+    CHECK(!hm_canvas_init(&c, m, G, G, T, true, NULL), "canvas");
+    for (int f = -HM_BEFORE; f <= HM_FPS; f++) {
+        memset(hm_canvas_rgb(&c, f), 180, 3 * px);
+        memset(hm_canvas_known(&c, f), HM_PX_KNOWN, px);
+    }
+    CHECK(!hm_canvas_encode(&c, NULL) && c.state[G * G] == 2 && c.state[2 * G * G] == 1, "states");
+    float *grey = malloc(3 * px * HM_WINDOW * sizeof *grey), *film = malloc(3 * px * LOOK * sizeof *film);
+    for (size_t i = 0; i < 3 * px * HM_WINDOW; i++) grey[i] = 0.4f; /* what the model made of it */
+    CHECK(!hm_codec_encode(m->codec, grey, G, G, c.z + 2 * frame), "encode");
+    hm_canvas_paste(&c, c.z, 0, T, 16);
+    CHECK(!hm_codec_decode_linear(m->codec, c.z, T, G, G, HM_FPS - 4, LOOK, film), "decode");
+    double most = 0;
+    for (int f = 1; f < LOOK; f++) {
+        double sum = 0;
+        for (size_t i = 0; i < 3 * px; i++) sum += fabs(film[3 * px * (size_t)f + i] - film[3 * px * (size_t)(f - 1) + i]);
+        most = fmax(most, sum / (double)(3 * px));
+    }
+    CHECK_NEAR(film[3 * px * 4], 180 / 255.0, 0.025, "the known frame is %g", film[3 * px * 4]);
+    CHECK(most < 0.05, "a jump of %g between neighbours", most);
+    free(grey), free(film);
+    hm_canvas_deinit(&c);
+}
+
 /* ---- edits ---- */
+
+/* Nothing of what the mask covers is in the result, not even in the feather: two pictures that differ there only become
+ * the same. */
+static void test_covered(himmel_ctx *ctx)
+{
+    himmel_error err = {0};
+    himmel_request r = request(in_dir("covered.png"));
+    himmel_edit e = himmel_edit_default();
+    uint8_t *is[2], rgb[3 * W * H];
+    hm_media_info info;
+    r.kind = HIMMEL_IMAGE;
+    make_mask(in_dir("m2.png"), W, H, 24, 72);
+    for (int k = 0, n; k < 2; k++) {
+        const himmel_clip clip = {.path = in_dir(k ? "b.png" : "a.png")};
+        const hm_frame f = {HM_FRAME_RGB8, W, H, {rgb}, {3 * W}};
+        draw(rgb, W, H, 0, 60);
+        for (int i = 0; k && i < W * H; i++)
+            if (i % W >= 26 && i % W < 70) memset(rgb + 3 * i, 250, 3);
+        CHECK(!hm_image_write(clip.path, &f, NULL, 0, NULL, NULL), "write");
+        e.mode = HIMMEL_EDIT_CHANGE, e.clips = &clip, e.n_clips = 1, e.mask = in_dir("m2.png");
+        CHECK(!himmel_edit_run(ctx, &r, &e, NULL, &err), "%s", err.message);
+        is[k] = frames_of(r.output, &n, &info);
+    }
+    double sum = 0;
+    for (int i = 0; i < 3 * W * H; i++) sum += i / 3 % W >= 26 && i / 3 % W < 34 ? abs(is[0][i] - is[1][i]) : 0;
+    CHECK(sum / (3 * 8 * H) <= 3, "what was covered shows by %g", sum / (3 * 8 * H)); /* the watermarks have other messages */
+    free(is[0]), free(is[1]);
+}
 
 static void test_inpaint_picture(himmel_ctx *ctx)
 {
@@ -441,6 +499,8 @@ int main(void)
     test_synth();
     test_canvas(ctx);
     test_paste(ctx);
+    test_paste_in_time(ctx);
+    test_covered(ctx);
     test_inpaint_picture(ctx);
     test_join(ctx);
     test_sound(ctx);
