@@ -1,4 +1,5 @@
-/* attention.c - softmax(scale q k^T + bias + mask) v, forward and backward.   SPDX-License-Identifier: MIT
+/* attention.c - softmax(scale q k^T + bias + mask) v, forward and backward; attention_long.c for very many keys.
+ * SPDX-License-Identifier: MIT
  *   task = one batch element and a group of heads (forward: and a block of queries), on one thread:
  *   heads copied side by side -> S = Q K^T [heads,nq,M] f32 -> rows of softmax -> P in activation dtype -> O = P V
  * so everything between the two matmuls stays in a core's cache. The copies (h columns of every row) are what lets
@@ -7,6 +8,7 @@
  * Backward, a block of queries at a time: dP = dO V^T, dS = P (dP - rowsum(P dP)), dQ = scale dS K, dK += scale dS^T Q,
  * dV += P^T dO. dbias sums over the batch: then a task is a group of heads and walks the batch in order. */
 #include <math.h>
+#include "tensor/attention_long.h"
 #include "tensor/dnnl.h"
 
 enum { BLOCK_BYTES = 448 << 10, KEEP_BYTES = 64 << 20 };
@@ -368,13 +370,17 @@ hm_tensor *hm_attention(hm_graph *g, hm_tensor *q, hm_tensor *k, hm_tensor *v, i
         n->f[0] = scale;
     }
     g->flops += 4 * (uint64_t)(a.B * a.N * a.M * a.D);
-    const uint64_t mark = hm_scratch(g);
-    scratch(&a, false);
-    if (!g->opts.plan) {
-        prepare(&a, false);
-        hm_parallel_tasks(g, a.B * a.groups * a.n_blocks, fwd_task, &a);
+    if (!n && a.M >= HM_LONG_KEYS && a.N >= 64 && !a.mask && !bias) {
+        hm_attention_long(g, q, k, v, y, n_heads, scale);
+    } else {
+        const uint64_t mark = hm_scratch(g);
+        scratch(&a, false);
+        if (!g->opts.plan) {
+            prepare(&a, false);
+            hm_parallel_tasks(g, a.B * a.groups * a.n_blocks, fwd_task, &a);
+        }
+        hm_scratch_end(g, mark);
     }
-    hm_scratch_end(g, mark);
     g->prof[HM_OP_ATTENTION].fwd += hm_prof_now() - t0;
     return y;
 }
