@@ -282,6 +282,7 @@ static void inpaint_picture(bench *b, const film *truth)
     const himmel_clip clip = {.path = file(b, 1, "first.png")};
     himmel_edit e = himmel_edit_default();
     himmel_request r = himmel_request_default();
+    write_picture(truth->rgb, clip.path);
     e.mode = HIMMEL_EDIT_CHANGE, e.clips = &clip, e.n_clips = 1, e.mask = file(b, 2, "mask.png");
     r.kind = HIMMEL_IMAGE, r.prompt = "clear sky", r.output = file(b, 3, "remove.png"), r.width = W, r.height = H;
     r.visible_mark = 0;
