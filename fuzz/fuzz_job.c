@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     hm_render r;
     himmel_error err = {0};
     if (!json) return 0;
-    const himmel_status rc = hm_render_init(&r, json, "data", &err);
+    const himmel_status rc = hm_render_init(&r, json, "data", NULL, &err);
     if (rc && !*err.message) abort();
     if (!rc) {
         err.message[0] = 0;

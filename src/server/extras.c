@@ -76,10 +76,10 @@ static bool post_check(hm_call *c)
 
 static bool get_health(hm_call *c)
 {
-    himmel_model_info info = {0};
+    hm_model info;
     himmel_error err;
-    const int state = hm_queue_model(c->srv->queue, &info, &err);
-    json_t *m = json_pack("{s:s, s:s?, s:s?}", "state", state > 0 ? "loaded" : state ? "failed" : "loading", "name", info.name, "sha256", info.sha256);
+    const int state = hm_worker_model(c->srv->worker, &info, &err);
+    json_t *m = json_pack("{s:s, s:s?, s:s?}", "state", state > 0 ? "loaded" : state ? "failed" : "loading", "name", state > 0 ? info.name : NULL, "sha256", state > 0 ? info.sha256 : NULL);
     if (state < 0) json_object_set_new(m, "error", json_string(err.message));
     return hm_answer_json(c, 200, json_pack("{s:s, s:s, s:f, s:o}", "status", "ok", "version", himmel_version(), "uptime_seconds",
                                             floor(hm_now() - c->srv->start), "model", m));
@@ -113,7 +113,7 @@ static bool get_metrics(hm_call *c)
                     "himmel_jobs_total{end=\"cancelled\"} %lld\n", (long long)t.done, (long long)t.failed, (long long)t.cancelled);
     hm_str_addf(&s, "# TYPE himmel_busy_seconds_total counter\nhimmel_busy_seconds_total %.3f\n# TYPE himmel_model_loaded gauge\n"
                     "himmel_model_loaded %d\n# TYPE himmel_disk_free_bytes gauge\nhimmel_disk_free_bytes %llu\n", t.busy_seconds,
-                hm_queue_model(c->srv->queue, NULL, NULL) > 0, (unsigned long long)hm_disk_free(c->srv->o.data));
+                hm_worker_model(c->srv->worker, NULL, NULL) > 0, (unsigned long long)hm_disk_free(c->srv->o.data));
     char *copy = strdup(text);
     c->state = copy;
     return copy ? hm_answer_bytes(c, 200, "text/plain; version=0.0.4", copy, strlen(copy)) : hm_answer_error(c, 503, NULL, NULL, "out of memory");

@@ -22,6 +22,7 @@ typedef struct hm_log hm_log;   /* the calls of keys, on their way into the jour
 typedef struct {
     hm_serve_options o;
     hm_store *store;
+    hm_worker *worker;
     hm_queue *queue;
     hm_http *http;
     hm_log *log;

@@ -9,17 +9,14 @@
 #include "server/queue.h"
 #include "server/render.h"
 
-enum { MOST_ATTEMPTS = 5, THUMB_WIDTH = 640, SHEET_COLUMNS = 5, SHEET_STILLS = 25, SHEET_WIDTH = 320 };
+enum { MOST_ATTEMPTS = 5 };
 
 struct hm_queue {
     hm_queue_options o;
     pthread_mutex_t lock; /* of all below */
     pthread_cond_t wake;
-    pthread_t worker;
+    pthread_t runner;
     bool started, stopping;
-    himmel_ctx *ctx;
-    int model;            /* see hm_queue_model */
-    himmel_error model_error;
     hm_running running;
     bool cancel;          /* the running job shall stop */
     bool progress;        /* the running job has done a step since it started */
@@ -33,67 +30,44 @@ static void tell(hm_queue *q, const char *id)
     if (q->o.changed) q->o.changed(q->o.user, id);
 }
 
-static bool told_to_stop(hm_queue *q)
+static bool told_to_stop(void *user)
 {
+    hm_queue *q = user;
     pthread_mutex_lock(&q->lock);
     const bool stop = q->cancel || q->stopping;
     pthread_mutex_unlock(&q->lock);
     return stop;
 }
 
-static int on_progress(void *user, const himmel_progress *p)
+static void on_step(void *user, const char *id, const hm_step *p)
 {
     hm_queue *q = user;
-    char id[HM_ID];
     pthread_mutex_lock(&q->lock);
     hm_running *r = &q->running;
-    snprintf(r->phase, sizeof r->phase, "%s", p->phase);
-    r->step = p->step, r->n_steps = p->n_steps, r->eta_seconds = p->eta_seconds;
-    if (p->fraction > r->fraction) r->fraction = p->fraction;
-    memcpy(id, r->id, sizeof id);
-    const bool first = !q->progress && !strcmp(p->phase, "sample") && p->step > 0;
-    q->progress |= first;
+    const bool ours = !strcmp(r->id, id), first = ours && !q->progress && !strcmp(p->phase, "sample") && p->step > 0;
+    if (ours) {
+        memcpy(r->phase, p->phase, sizeof r->phase);
+        r->step = p->step, r->n_steps = p->n_steps, r->eta_seconds = p->eta_seconds;
+        if (p->fraction > r->fraction) r->fraction = p->fraction;
+        q->progress |= first;
+    }
     pthread_mutex_unlock(&q->lock);
     if (first) hm_store_progress(q->o.store, id, NULL);
-    tell(q, id);
-    return told_to_stop(q);
+    if (ours) tell(q, id);
 }
 
-static int on_preview(void *user, const himmel_picture *pic)
+static void on_preview(void *user, const char *id)
 {
     hm_queue *q = user;
-    char path[HM_PATH];
-    hm_file(path, q->o.data, "work", q->running.id, ".preview.jpg"); /* only this thread changes running.id */
-    if (!himmel_write_picture(pic, path, NULL)) {                    /* a preview that fails is only missed */
-        pthread_mutex_lock(&q->lock);
-        q->running.previews++;
-        pthread_mutex_unlock(&q->lock);
-        tell(q, q->running.id);
-    }
-    return told_to_stop(q);
-}
-
-/* Pictures of the finished file, then all under their final names. */
-static himmel_status publish(hm_queue *q, const hm_job *j, const hm_render *r, const char *made, himmel_error *err)
-{
-    char thumb[HM_PATH], sheet[HM_PATH], to[HM_PATH];
-    himmel_media m;
-    hm_file(thumb, q->o.data, "work", j->id, ".thumb.webp");
-    hm_file(sheet, q->o.data, "work", j->id, ".sheet.jpg");
-    himmel_status rc = himmel_probe(made, &m, err);
-    if (!rc) rc = himmel_stills(made, 1, 1, HM_MIN(THUMB_WIDTH, m.width), thumb, err);
-    if (!rc && r->req.kind == HIMMEL_FILM)
-        rc = himmel_stills(made, SHEET_STILLS, SHEET_COLUMNS, HM_MIN(SHEET_WIDTH, m.width), sheet, err);
-    hm_file(to, q->o.data, "results", j->id, ".thumb.webp");
-    if (!rc) rc = hm_publish(thumb, to, err);
-    hm_file(to, q->o.data, "results", j->id, ".sheet.jpg");
-    if (!rc && r->req.kind == HIMMEL_FILM) rc = hm_publish(sheet, to, err);
-    hm_file(to, q->o.data, "results", j->id, r->ending);
-    return rc ? rc : hm_publish(made, to, err);
+    pthread_mutex_lock(&q->lock);
+    const bool ours = !strcmp(q->running.id, id);
+    q->running.previews += ours;
+    pthread_mutex_unlock(&q->lock);
+    if (ours) tell(q, id);
 }
 
 /* What the job needs at most. An edit is as a new film of its size and length, and the small film of what is known. */
-static himmel_status plan(hm_queue *q, himmel_ctx *ctx, const hm_job *j, const hm_render *r, himmel_error *err)
+static himmel_status plan(hm_queue *q, const hm_job *j, const hm_render *r, himmel_error *err)
 {
     himmel_request like = r->req;
     himmel_plan_info p;
@@ -105,7 +79,7 @@ static himmel_status plan(hm_queue *q, himmel_ctx *ctx, const hm_job *j, const h
         like.seconds = HM_MAX(1, HM_MIN(atof(j->seconds), HIMMEL_MAX_SECONDS));
         like.width = HM_MAX(like.width, HIMMEL_MIN_SIDE), like.height = HM_MAX(like.height, HIMMEL_MIN_SIDE);
     }
-    const himmel_status rc = himmel_plan(ctx, &like, &p, err);
+    const himmel_status rc = hm_worker_plan(q->o.worker, &like, &p, err);
     if (rc) return rc;
     if (r->edits) p.peak_bytes += (uint64_t)p.base_width * (uint64_t)p.base_height * 4 * (uint64_t)(24 * like.seconds + 36);
     const uint64_t mib = p.peak_bytes >> 20;
@@ -114,23 +88,30 @@ static himmel_status plan(hm_queue *q, himmel_ctx *ctx, const hm_job *j, const h
     return HIMMEL_OK;
 }
 
-static himmel_status render(hm_queue *q, const hm_job *j, himmel_error *err)
+/* The request of a job, with what the model says where it says nothing (m: loaded or not). */
+static himmel_status read_request(hm_queue *q, const hm_job *j, int loaded, const hm_model *m, json_t **json, hm_render *r, himmel_error *err)
 {
     json_error_t je;
-    char made[HM_PATH], saved[HM_PATH];
-    hm_render r = {0};
-    json_t *json = json_loads(j->request, 0, &je);
-    himmel_status rc = json ? hm_render_init(&r, json, q->o.data, err) : hm_fail(err, HIMMEL_EINVAL, "the job's request: %s", je.text);
-    if (!rc) {
-        hm_file(made, q->o.data, "work", j->id, r.ending);
-        hm_file(saved, q->o.data, "saved", j->id, "");
-        r.req.output = made;
-        r.req.keep = saved;
-        r.req.on_progress = on_progress, r.req.on_preview = on_preview, r.req.user = q;
-        rc = plan(q, q->ctx, j, &r, err);
-        if (!rc) rc = hm_render_run(&r, q->ctx, NULL, err);
-        if (!rc) rc = publish(q, j, &r, made, err);
-    }
+    *r = (hm_render){0};
+    *json = json_loads(j->request, 0, &je);
+    if (!*json) return hm_fail(err, HIMMEL_EINVAL, "the job's request: %s", je.text);
+    return hm_render_init(r, *json, q->o.data, loaded > 0 ? m->defaults : NULL, err);
+}
+
+/* Plan, then let the worker's process make it. */
+static himmel_status render(hm_queue *q, const hm_job *j, himmel_error *err)
+{
+    hm_render r;
+    hm_model m;
+    json_t *json;
+    char path[HM_PATH];
+    himmel_status rc = hm_worker_ready(q->o.worker, told_to_stop, q, err);
+    if (rc) return rc;
+    rc = read_request(q, j, hm_worker_model(q->o.worker, &m, NULL), &m, &json, &r, err);
+    if (!rc) rc = plan(q, j, &r, err);
+    hm_file(path, q->o.data, "work", j->id, ".request");
+    if (!rc) rc = hm_write_file(path, j->request, strlen(j->request), err);
+    if (!rc) rc = hm_worker_run(q->o.worker, j->id, told_to_stop, q, err);
     hm_render_deinit(&r);
     json_decref(json);
     return rc;
@@ -162,8 +143,7 @@ static void run_job(hm_queue *q, const hm_job *j)
 {
     himmel_error err = {0};
     const double start = hm_now();
-    himmel_status rc = q->model > 0 ? HIMMEL_OK : hm_fail(&err, HIMMEL_EMODEL, "%s", q->model_error.message);
-    if (!rc) rc = render(q, j, &err);
+    const himmel_status rc = render(q, j, &err);
     pthread_mutex_lock(&q->lock);
     const bool cancelled = rc == HIMMEL_ECANCELLED && q->cancel, back = rc == HIMMEL_ECANCELLED && !q->cancel;
     char message[160];
@@ -172,7 +152,7 @@ static void run_job(hm_queue *q, const hm_job *j)
     if (rc && !cancelled && !back) fprintf(q->o.log, "himmel: job %s failed: %s\n", j->id, err.message);
     const bool there = finish(q, j, back ? HM_QUEUED : rc ? HM_FAILED : HM_DONE, cancelled ? "cancelled" : rc && !back ? code_of(rc) : "",
                               cancelled ? message : rc && !back ? err.message : NULL);
-    if (!there) hm_remove_all(q->o.data, "results", j->id); /* deleted while it ran */
+    if (!there || rc) hm_remove_all(q->o.data, "results", j->id); /* deleted while it ran, or it ended between two of its files */
     if (!back) hm_remove_all(q->o.data, "inputs", j->id), hm_remove_all(q->o.data, "saved", j->id);
     hm_remove_all(q->o.data, "work", j->id);
     pthread_mutex_lock(&q->lock);
@@ -186,24 +166,6 @@ static void run_job(hm_queue *q, const hm_job *j)
     tell(q, j->id);
 }
 
-static void load(hm_queue *q)
-{
-    himmel_options o = himmel_options_default();
-    himmel_ctx *ctx = NULL;
-    himmel_error err = {0};
-    o.threads = q->o.threads;
-    o.identity = q->o.identity;
-    o.time_server = q->o.time_server;
-    const himmel_status rc = himmel_open(&ctx, q->o.model, &o, &err);
-    if (!rc) himmel_peak_gflops(ctx); /* measured now, so that no request waits for it */
-    else fprintf(q->o.log, "himmel: %s\n", err.message);
-    pthread_mutex_lock(&q->lock);
-    q->ctx = ctx;
-    q->model = rc ? -1 : 1;
-    q->model_error = err;
-    pthread_mutex_unlock(&q->lock);
-}
-
 static void wait_a_second(hm_queue *q)
 {
     struct timespec until;
@@ -215,7 +177,6 @@ static void wait_a_second(hm_queue *q)
 static void *work(void *user)
 {
     hm_queue *q = user;
-    load(q);
     for (;;) {
         hm_job j;
         himmel_error err;
@@ -280,7 +241,9 @@ himmel_status hm_queue_new(hm_queue **out, const hm_queue_options *o, himmel_err
         hm_sweep(o->data, "inputs", unfinished, q);
         hm_sweep(o->data, "saved", unfinished, q);
     }
-    if (!rc && pthread_create(&q->worker, NULL, work, q)) rc = hm_fail(err, HIMMEL_EINTERNAL, "no thread for the worker");
+    const hm_worker_news news = {.step = on_step, .preview = on_preview, .log = o->log, .user = q};
+    if (!rc) rc = hm_worker_listen(o->worker, &news, err);
+    if (!rc && pthread_create(&q->runner, NULL, work, q)) rc = hm_fail(err, HIMMEL_EINTERNAL, "no thread for the queue");
     q->started = !rc;
     if (rc) hm_queue_free(q);
     else *out = q;
@@ -294,8 +257,8 @@ void hm_queue_free(hm_queue *q)
     q->stopping = true;
     pthread_cond_broadcast(&q->wake);
     pthread_mutex_unlock(&q->lock);
-    if (q->started) pthread_join(q->worker, NULL);
-    himmel_close(q->ctx);
+    hm_worker_nudge(q->o.worker);
+    if (q->started) pthread_join(q->runner, NULL);
     pthread_cond_destroy(&q->wake);
     pthread_mutex_destroy(&q->lock);
     free(q);
@@ -306,18 +269,14 @@ void hm_queue_free(hm_queue *q)
 /* Would it fit into this machine? Asked at the door; while the model loads, the job is planned when its turn comes. */
 static himmel_status check(hm_queue *q, const hm_job *j, himmel_error *err)
 {
-    json_error_t je;
-    hm_render r = {0};
-    json_t *json = json_loads(j->request, 0, &je);
-    himmel_status rc = json ? hm_render_init(&r, json, q->o.data, err) : hm_fail(err, HIMMEL_EINVAL, "the job's request: %s", je.text);
+    hm_render r;
+    hm_model m;
+    json_t *json;
+    const int loaded = hm_worker_model(q->o.worker, &m, NULL);
+    himmel_status rc = read_request(q, j, loaded, &m, &json, &r, err);
     if (!rc) rc = hm_render_check(&r, err);
-    pthread_mutex_lock(&q->lock);
-    himmel_ctx *ctx = q->ctx;
-    pthread_mutex_unlock(&q->lock);
-    char output[16];
-    snprintf(output, sizeof output, "x%s", r.ending);
-    r.req.output = output;
-    if (!rc && ctx) rc = plan(q, ctx, j, &r, err);
+    if (!rc && loaded > 0) rc = plan(q, j, &r, err);
+    if (rc == HIMMEL_EINTERNAL) rc = HIMMEL_OK; /* no answer now */
     hm_render_deinit(&r);
     json_decref(json);
     return rc;
@@ -350,6 +309,7 @@ static bool stop_running(hm_queue *q, const char *id, int64_t account, const cha
         snprintf(q->cancel_message, sizeof q->cancel_message, "%s", message);
     }
     pthread_mutex_unlock(&q->lock);
+    if (hit) hm_worker_nudge(q->o.worker);
     return hit;
 }
 
@@ -409,16 +369,6 @@ void hm_queue_running(hm_queue *q, hm_running *out)
     pthread_mutex_lock(&q->lock);
     *out = q->running;
     pthread_mutex_unlock(&q->lock);
-}
-
-int hm_queue_model(hm_queue *q, himmel_model_info *info, himmel_error *err)
-{
-    pthread_mutex_lock(&q->lock);
-    const int state = q->model;
-    if (err) *err = q->model_error;
-    if (info && state > 0) himmel_info(q->ctx, info, NULL);
-    pthread_mutex_unlock(&q->lock);
-    return state;
 }
 
 void hm_queue_count(hm_queue *q, hm_queue_totals *out)

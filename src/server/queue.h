@@ -1,5 +1,5 @@
 /* queue.h - jobs from submission to their end; one worker owns the model.   SPDX-License-Identifier: MIT
- *   submit -> journal -> worker: render.h -> work/ID.part -> results/ID.mp4, stills -> journal
+ *   submit -> journal -> worker's process (worker.h): render.h -> work/ID.mp4 -> results/ID.mp4, stills -> journal
  * What is not worth a line in the journal lives in memory: steps, previews, who waits for which job. A job that the end
  * of the program interrupts goes on from the step that is saved and, being deterministic, gives the same bytes. */
 #ifndef HM_QUEUE_H
@@ -8,18 +8,18 @@
 #include <stdio.h>
 
 #include "server/store.h"
+#include "server/worker.h"
 
 typedef struct hm_queue hm_queue;
 
 typedef struct {
     const char *data;              /* folder */
-    const char *model, *identity, *time_server; /* as himmel_open */
-    int threads;
     int max_waiting;
     int max_memory_mib;            /* 0: what the machine has */
     hm_store *store;
+    hm_worker *worker;
     FILE *log;
-    void (*changed)(void *user, const char *id); /* a job moved on; called on the worker's thread or a caller's, no lock held */
+    void (*changed)(void *user, const char *id); /* a job moved on; called on one of the queue's threads or a caller's, no lock held */
     void *user;
 } hm_queue_options;
 
@@ -44,8 +44,6 @@ typedef struct {
     unsigned previews;   /* how many there were; the last one is work/ID.preview.jpg */
 } hm_running;
 void hm_queue_running(hm_queue *q, hm_running *out);
-/* 1: loaded, 0: loading, -1: it could not be, err says why. Info may be NULL; its strings live until the end. */
-int hm_queue_model(hm_queue *q, himmel_model_info *info, himmel_error *err);
 bool hm_queue_full(hm_queue *q);
 
 typedef struct {

@@ -67,11 +67,12 @@ static himmel_status read_edit(hm_render *r, json_t *json, const char *mode, con
     return rc;
 }
 
-himmel_status hm_render_init(hm_render *r, json_t *json, const char *data, himmel_error *err)
+himmel_status hm_render_init(hm_render *r, json_t *json, const char *data, const himmel_request *base, himmel_error *err)
 {
-    *r = (hm_render){.req = himmel_request_default(), .edit = himmel_edit_default()};
+    const char *named = json_string_value(json_object_get(json, "kind")), *kind = "film", *mode = "", *format = "png";
+    const bool image = named && !strcmp(named, "image");
+    *r = (hm_render){.req = base ? base[image ? HIMMEL_IMAGE : HIMMEL_FILM] : himmel_request_default(), .edit = himmel_edit_default()};
     himmel_request *q = &r->req;
-    const char *kind = "film", *mode = "", *format = "png";
     json_int_t seed = 0;
     json_error_t je;
     if (json_unpack_ex(json, &je, 0, "{s?s, s?s, s?s, s?s, s?i, s?i, s?F, s?[ii], s?I, s?i, s?F, s?b, s?b, s?s}", "kind", &kind,
@@ -80,7 +81,7 @@ himmel_status hm_render_init(hm_render *r, json_t *json, const char *data, himme
                        "guidance", &q->guidance, "mark", &q->visible_mark, "sign_prompt", &q->sign_prompt, "format", &format))
         return hm_fail(err, HIMMEL_EINVAL, "the job's request: %s", je.text);
     q->seed = (uint64_t)seed;
-    q->kind = !strcmp(kind, "image") ? HIMMEL_IMAGE : HIMMEL_FILM;
+    q->kind = image ? HIMMEL_IMAGE : HIMMEL_FILM;
     snprintf(r->ending, sizeof r->ending, ".%.5s", q->kind == HIMMEL_FILM ? "mp4" : format);
     r->edits = *mode;
     const himmel_status rc = r->edits ? read_edit(r, json, mode, data, err) : HIMMEL_OK;

@@ -3,7 +3,7 @@
  *  "fps": [24, 1], "seed", "steps", "guidance", "mark", "sign_prompt", "format": "png",
  *  "clips": [{"path", "from", "to"}], "before", "between", "after", "loop", "cards": [{"at", "picture", "prompt"}],
  *  "mask", "box": [x, y, w, h], "box_from", "box_to", "outpaint", "strength", "fit": "crop" | "pad"}
- * Paths are relative to the data folder. What is left out has the value of himmel_request_default(). */
+ * Paths are relative to the data folder. What is left out has the value that the model was made for (himmel_request_for). */
 #ifndef HM_RENDER_H
 #define HM_RENDER_H
 
@@ -22,8 +22,9 @@ typedef struct {
     char ending[8]; /* ".mp4", ".png" ... */
 } hm_render;
 
-/* Strings are borrowed from json, but for paths. EINVAL: a field has another type or too many items. */
-himmel_status hm_render_init(hm_render *r, json_t *json, const char *data, himmel_error *err);
+/* base: the model's own values by himmel_kind, NULL: himmel_request_default(). Strings are borrowed from json and base, but for
+ * paths. EINVAL: a field has another type or too many items. */
+himmel_status hm_render_init(hm_render *r, json_t *json, const char *data, const himmel_request *base, himmel_error *err);
 void hm_render_deinit(hm_render *r);
 /* Everything that can be checked without reading the inputs. */
 himmel_status hm_render_check(const hm_render *r, himmel_error *err);

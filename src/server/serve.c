@@ -39,14 +39,20 @@ static himmel_status check_door(const hm_serve_options *o, hm_store *s, himmel_e
     return HIMMEL_OK;
 }
 
-/* One himmel serve to a folder. */
+enum { LOCK_TRIES = 30 };
+
+/* One himmel serve to a folder. The children hold the lock too: after kill -9 it is free once the last of them has gone, in a moment. */
 static himmel_status lock_data(const char *data, int *fd, himmel_error *err)
 {
     char path[HM_PATH];
     snprintf(path, sizeof path, "%s/lock", data);
     *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (*fd < 0) return hm_fail(err, HIMMEL_EIO, "%.300s: %s", path, strerror(errno));
-    return flock(*fd, LOCK_EX | LOCK_NB) ? hm_fail(err, HIMMEL_EIO, "%.300s: another himmel serve uses this folder", data) : HIMMEL_OK;
+    for (int i = 0; i < LOCK_TRIES; i++) {
+        if (!flock(*fd, LOCK_EX | LOCK_NB)) return HIMMEL_OK;
+        nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+    }
+    return hm_fail(err, HIMMEL_EIO, "%.300s: another himmel serve uses this folder", data);
 }
 
 static void on_changed(void *user, const char *id)
@@ -97,14 +103,17 @@ static void say_hello(const hm_server *srv)
 static himmel_status start(hm_server *srv, int *lock, himmel_error *err)
 {
     const hm_serve_options *o = &srv->o;
-    himmel_status rc = hm_jail_new(&srv->jail, err); /* before there are threads */
-    if (!rc) rc = hm_files_init(o->data, err);
+    const hm_worker_options w = {.data = o->data, .model = o->model, .identity = o->identity, .time_server = o->time_server,
+                                 .threads = o->threads, .max_memory_mib = o->max_memory_mib};
+    himmel_status rc = hm_files_init(o->data, err);
     if (!rc) rc = lock_data(o->data, lock, err);
+    if (!rc) rc = hm_jail_new(&srv->jail, err); /* these two before there are threads */
+    if (!rc) rc = hm_worker_new(&srv->worker, &w, err);
     if (!rc) rc = hm_store_open(&srv->store, o->data, err);
     if (!rc) rc = check_door(o, srv->store, err);
     if (!rc) rc = hm_log_new(&srv->log, srv, err);
-    const hm_queue_options q = {.data = o->data, .model = o->model, .identity = o->identity, .time_server = o->time_server, .threads = o->threads, .max_waiting = o->max_queue, .max_memory_mib = o->max_memory_mib,
-                                .store = srv->store, .log = o->log, .changed = on_changed, .user = srv};
+    const hm_queue_options q = {.data = o->data, .max_waiting = o->max_queue, .max_memory_mib = o->max_memory_mib, .store = srv->store,
+                                .worker = srv->worker, .log = o->log, .changed = on_changed, .user = srv};
     if (!rc) rc = hm_http_prepare(srv, err); /* before the worker, which tells it about its jobs */
     if (!rc) rc = hm_queue_new(&srv->queue, &q, err);
     if (!rc) rc = hm_hooks_new(&srv->hooks, srv, err);
@@ -126,6 +135,7 @@ himmel_status hm_serve(const hm_serve_options *o, bool (*stop)(void), himmel_err
     }
     hm_http_stop(&srv); /* nobody asks any more; then the worker puts its job back */
     hm_queue_free(srv.queue);
+    hm_worker_free(srv.worker);
     hm_http_free(&srv);
     hm_hooks_free(srv.hooks);
     hm_log_free(srv.log);

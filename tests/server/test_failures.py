@@ -1,6 +1,6 @@
-"""test_failures.py HIMMEL MAKE_MODEL - broken weights, a full disk, too little memory, a full queue: a clear sentence, and the
-server lives on. SPDX-License-Identifier: MIT"""
-import os, subprocess, sys, tempfile
+"""test_failures.py HIMMEL MAKE_MODEL - broken weights, a full disk, too little memory, a crash, a full queue: a clear sentence, and
+the server lives on. SPDX-License-Identifier: MIT"""
+import hashlib, os, signal, subprocess, sys, tempfile, time
 from client import Server, check, end
 
 himmel, make_model = sys.argv[1:3]
@@ -57,6 +57,54 @@ def little_memory():
     s.stop()
 
 
+def worker(s):
+    """The process that owns the model: the server's grandchild."""
+    def parent(pid):
+        try:
+            with open(f"/proc/{pid}/stat") as f: return int(f.read().rsplit(")", 1)[1].split()[1])
+        except OSError: return 0
+    while True:
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/comm") as f: name = f.read().strip()
+            except OSError: continue
+            if name == "himmel-worker" and parent(parent(pid)) == s.process.pid: return int(pid)
+        time.sleep(0.05)
+
+
+def crashes():
+    """The worker dies while a film is made: that film fails, the next one is made, with the bytes that it has on another day."""
+    s = Server(himmel, D + "/crash", MODEL, "--min-free", "1")
+    digest = lambda id: hashlib.sha256(s.ask("GET", f"/v1/videos/{id}/content").body).hexdigest()
+    a = s.ask("POST", "/v1/videos", FILM).json
+    check(s.wait(a["id"])["status"] == "completed", "before any crash")
+    for sig, code, word in ((signal.SIGSEGV, "server_error", "crashed (signal 11)"), (signal.SIGKILL, "out_of_memory", "runs out of memory"),
+                            (signal.SIGABRT, "out_of_memory", "signal 6")):
+        v, waits = [s.ask("POST", "/v1/videos", {**FILM, "steps": n}).json for n in (200, 1)]
+        while s.ask("GET", "/v1/videos/" + v["id"]).json["himmel"].get("step", 0) < 3: time.sleep(0.02)
+        os.kill(worker(s), sig)
+        e = s.wait(v["id"])
+        check(e["status"] == "failed" and e["error"]["code"] == code and word in e["error"]["message"], f"{sig}: {e}")
+        check(s.wait(waits["id"])["status"] == "completed" and digest(waits["id"]) == digest(a["id"]), f"{sig}: the film behind it")
+        alive(s, f"{sig}")
+    left = [f for sub in ("work", "saved", "inputs") for f in os.listdir(f"{D}/crash/{sub}")]
+    check(not left, f"left over: {left}")
+    os.kill(worker(s), signal.SIGKILL)  # with nothing to do: nothing fails
+    check(s.wait(s.ask("POST", "/v1/videos", FILM).json["id"])["status"] == "completed", "after a death between films")
+    check(s.stop() == 0, "SIGTERM")
+
+
+def no_memory():
+    """Less memory than was planned with: wherever it runs out, in our code or in a library, the film fails and the next is made."""
+    for kib in (400000, 600000):
+        s = Server(himmel, f"{D}/nomem{kib}", MODEL, "--min-free", "1", shell=f"ulimit -d {kib};")
+        e = s.wait(s.ask("POST", "/v1/videos", {**FILM, "seconds": "8", "size": "2048x2048"}).json["id"])
+        check(e["status"] == "failed" and e["error"]["message"], f"{kib} KiB: {e}")
+        alive(s, "no memory")
+        check(s.wait(s.ask("POST", "/v1/videos", FILM).json["id"])["status"] == "completed", f"{kib} KiB: a small film after it")
+        s.stop()
+
+
 def full_queue():
     s = Server(himmel, D + "/queue", MODEL, "--min-free", "1", "--max-queue", "2")
     a = [s.ask("POST", "/v1/videos", {**FILM, "steps": 200}) for _ in range(5)]
@@ -69,4 +117,6 @@ broken_weights()
 full_disk()
 full_queue()
 little_memory()
+crashes()
+no_memory()
 sys.exit(end())
