@@ -53,13 +53,16 @@ importIdentity("rsa", "-newkey", "rsa:2048");
 const quick = ["--size", "64x64", "--steps", "1", "--seed", "5", "-q"], film = [...quick, "--fps", "4", "--seconds", "1"];
 const open = ["--sign-prompt", "--mining", "forbidden"];
 const made = [ // file, identity, its root, arguments
-  ["film.mp4", "ed", "ed/root.pem", ["sunset over a calm sea", ...film, ...open]],
+  ["film.mp4", "ed", "ed/root.pem", ["sunset over a calm sea", ...quick, "--fps", "4", "--seconds", "2", ...open]],
   ["picture.png", "ed", "ed/root.pem", ["image", "sunset", ...quick, "--mining", "allowed"]],
   ["picture.jpg", "p256", "p256/root.pem", ["image", "sunset", ...quick]],
   ["picture.webp", "p384", "p384/root.pem", ["image", "sunset", ...quick]],
   ["rsa.png", "rsa", "rsa-root.pem", ["image", "sunset", ...quick]],
   ["remixed.mp4", "ed", "ed/root.pem", ["remix", "film.mp4", "fog", "--steps", "1", "-q"]],
   ["animated.mp4", "p256", "p256/root.pem", ["animate", "picture.jpg", "fog", ...film]],
+  ["extended.mp4", "ed", "ed/root.pem", ["extend", "film.mp4", "fog", "--after", "1", "--steps", "1", "-q"]],
+  ["inpainted.png", "ed", "ed/root.pem", ["inpaint", "picture.png", "a kite", "--box", "8,8,24,16", "--steps", "1", "-q"]],
+  ["inpainted.mp4", "ed", "ed/root.pem", ["inpaint", "film.mp4", "a kite", "--box", "8,8,24,16", "--steps", "1", "-q"]],
 ];
 const assertion = (r, label) => r.report.manifests[r.report.active_manifest].assertions.find(a => a.label === label)?.data;
 const seen = {};
@@ -88,6 +91,14 @@ for (const [file, identity, root, args] of made) {
   const remix = seen["remixed.mp4"].report, parent = remix.manifests[remix.active_manifest].ingredients[0];
   check(parent.relationship === "parentOf" && parent.active_manifest === seen["film.mp4"].report.active_manifest, "the remixed film");
   check(parent.validation_results.activeManifest.failure.length === 0, "the remixed film is said to be broken");
+  for (const [name, from] of [["extended.mp4", "film.mp4"], ["inpainted.png", "picture.png"], ["inpainted.mp4", "film.mp4"]]) {
+    const r = seen[name].report, active = r.manifests[r.active_manifest], input = active.ingredients[0];
+    check(input.relationship === "parentOf" && input.active_manifest === seen[from].report.active_manifest, `${name}: its ingredient`);
+    check(input.validation_results.activeManifest.failure.length === 0, `${name}: ${from} is said to be broken`);
+    const done = active.assertions.find(a => a.label === "c2pa.actions.v2").data.actions;
+    check(done[0].action === "c2pa.opened" && done.some(a => a.digitalSourceType?.endsWith("/compositeWithTrainedAlgorithmicMedia")),
+          `${name}: ${JSON.stringify(done)}`);
+  }
   const still = seen["animated.mp4"].report, input = still.manifests[still.active_manifest].ingredients[0];
   check(input.relationship === "inputTo" && input.active_manifest === seen["picture.jpg"].report.active_manifest, "the animated picture");
 }
