@@ -1,14 +1,14 @@
 #!/bin/bash
 # Robustness of the invisible watermark: clips are marked, coded as himmel codes its films, attacked, read.
 #   tools/bench_watermark.sh BUILD WORK [LARGE SMALL FILMS IMAGES BASELINE [CLEAN]]
-# LARGE and SMALL clips of 2 s from the renderer (1920x1080, 854x480), FILMS that himmel made and marked itself (2 s, 854x480,
+# LARGE and SMALL clips of LENGTH (2) s from the renderer (1920x1080, 854x480), FILMS that himmel made and marked itself (854x480,
 # prompts of the gallery), IMAGES single pictures (854x480); the first BASELINE of each kind also with DWT-DCT; CLEAN unmarked
 # pictures (854x480): what is found in them is a false alarm. Results: WORK/log, a line each; a run that was stopped goes on
 # from there, and larger numbers add to it. Without numbers: the tables of the log, as docs/watermark.md has them.
 # ATTACKS="crf30 crop71" in the environment runs those only.
 set -eu
 build=$1 work=$2 large=${3:-0} small=${4:-0} films=${5:-0} images=${6:-0} baseline=${7:-0} clean=${8:-0}
-bench=$build/bench_watermark prompts=$(dirname "$0")/../docs/gallery/prompts.txt
+length=${LENGTH:-2} bench=$build/bench_watermark prompts=$(dirname "$0")/../docs/gallery/prompts.txt
 mkdir -p "$work/clips"
 touch "$work/log"
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} OMP_WAIT_POLICY=passive
@@ -27,7 +27,7 @@ render() { # name size seed seconds
 
 film() { # number: WORK/clips/filmN.mp4 by himmel
     local f=$work/clips/film$1.mp4
-    [ -s "$f" ] || "$build/himmel" "$(sed -n "$1p" "$prompts")" -o "$f" --seconds 2 --size 854x480 --seed "$1" >/dev/null
+    [ -s "$f" ] || "$build/himmel" "$(sed -n "$1p" "$prompts")" -o "$f" --seconds "$length" --size 854x480 --seed "$1" >/dev/null
 }
 
 payload_of() { "$build/himmel" verify --json "$1" | sed -n 's/.*"signed":"\([0-9a-f]*\)".*/\1/p'; }
@@ -119,8 +119,8 @@ unmarked() { # number: a block of 50 pictures
 }
 
 for i in $(seq 1 200); do
-    [ "$i" -gt "$large" ] || one 1080p large$i "$i" 1920x1080 2 "$video"
-    [ "$i" -gt "$small" ] || one 480p small$i "$i" 854x480 2 "$video"
+    [ "$i" -gt "$large" ] || one 1080p large$i "$i" 1920x1080 "$length" "$video"
+    [ "$i" -gt "$small" ] || one 480p small$i "$i" 854x480 "$length" "$video"
     [ "$i" -gt "$films" ] || own "$i"
     [ "$i" -gt "$images" ] || one image image$i "$i" 854x480 0.04 "$picture"
     [ "$((50 * i))" -gt "$clean" ] || unmarked "$i"
