@@ -10,7 +10,7 @@ const total = () => Math.max(1, Number($("board_seconds").value) || 1);
 
 /** A marker that pointer and arrow keys move: half seconds. */
 function marker(card, i) {
-  const m = button(String(i + 1), null, { role: "slider", "aria-label": t("card_n", { n: i + 1 }), "aria-valuemin": "0" });
+  const m = card.marker = button(String(i + 1), null, { role: "slider", "aria-label": t("card_n", { n: i + 1 }), "aria-valuemin": "0" });
   const put = at => {
     card.at = Math.min(total(), Math.max(0, Math.round(at * 2) / 2));
     m.style.left = `${card.at / total() * 100}%`;
@@ -25,7 +25,7 @@ function marker(card, i) {
     const r = $("timeline").getBoundingClientRect();
     put((e.clientX - r.left) / r.width * total());
   };
-  m.onpointerup = () => { draw(); $("timeline").querySelectorAll("button")[cards.indexOf(card)].focus(); };
+  m.onpointerup = () => { draw(); card.marker.focus(); };
   m.onkeydown = e => {
     const by = { ArrowLeft: -0.5, ArrowDown: -0.5, ArrowRight: 0.5, ArrowUp: 0.5 }[e.key];
     if (by) e.preventDefault(), put(card.at + by);
@@ -49,6 +49,7 @@ function setPicture(card, file) {
 }
 
 function draw() {
+  const held = cards.find(c => c.marker === document.activeElement); // whoever moves a card goes on moving it
   cards.sort((a, b) => a.at - b.at);
   $("cards").replaceChildren(...cards.map(item));
   const s = total(), every = s <= 12 ? 1 : s <= 30 ? 5 : 10, ticks = [];
@@ -58,6 +59,7 @@ function draw() {
     ticks.push(tick);
   }
   $("timeline").replaceChildren(...cards.map(marker), ...ticks);
+  held?.marker.focus();
 }
 
 async function send(e) {

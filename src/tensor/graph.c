@@ -50,7 +50,7 @@ himmel_status hm_graph_new(hm_graph **out, const hm_graph_opts *opts, himmel_err
     if (!g->base) {
         free(g);
         return hm_fail(err, HIMMEL_ENOMEM, "tensor: the system grants no address space for %llu bytes",
-                       (unsigned long long)opts->arena_bytes);
+                       (unsigned long long)(opts->arena_bytes ? opts->arena_bytes : (uint64_t)1 << 28));
     }
 #ifdef MADV_HUGEPAGE
     if (!opts->plan) (void)madvise(g->base, g->reserved, MADV_HUGEPAGE); /* only a hint */

@@ -127,6 +127,7 @@ await shot("verify");
 
 // storyboard: cards on a line, moved by keys; stopped in the queue
 await room("board");
+await page.waitForSelector("#timeline button >> nth=1"); // shown: what is hidden takes no focus
 await page.focus("#timeline button >> nth=1");
 await page.keyboard.press("ArrowRight");
 check(await page.locator("#timeline button").nth(1).getAttribute("aria-valuenow") === "5.5", "the arrow keys move a card");

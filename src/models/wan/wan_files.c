@@ -150,9 +150,7 @@ static himmel_status look_beside(hm_wan_set *m, const char *path, himmel_error *
                                      "../text_encoders/umt5_xxl_bf16.safetensors", "../text_encoders/umt5_xxl_fp16.safetensors",
                                      "umt5-xxl-encoder-Q8_0.gguf"},
                       *const tok[] = {"spiece.model", "tokenizer/spiece.model", "../tokenizer/spiece.model", "google/umt5-xxl/spiece.model"},
-                      *const clip[] = {"clip_vision_h.safetensors", "../clip_vision/clip_vision_h.safetensors",
-                                       "open-clip-xlm-roberta-large-vit-huge-14_visual_fp16.safetensors", "image_encoder/model.safetensors",
-                                       "../image_encoder/model.safetensors"};
+                      *const clip[] = {"open-clip-xlm-roberta-large-vit-huge-14_visual_fp16.safetensors"}; /* others' names of its tensors are not read */
     bool have = m->vae != NULL;
     himmel_status rc = HIMMEL_OK;
     if (!have) rc = m->dit.cfg.out_dim == 48 ? beside(m, path, vae48, HM_COUNT(vae48), &have, err) : beside(m, path, vae16, HM_COUNT(vae16), &have, err);
@@ -171,7 +169,7 @@ void hm_wan_missing(const hm_wan_set *m, char *out, size_t cap)
                        : m->two && !m->second
                            ? is_low(hm_st_path(m->main)) ? "it is the low-noise one of two experts: name the high-noise one too"
                                                          : "it is the high-noise one of two experts: name the low-noise one too"
-                       : m->dit.cfg.clip_dim && !m->clip_st ? "its picture encoder is missing: name clip_vision_h.safetensors"
+                       : m->dit.cfg.clip_dim && !m->clip_st ? "its picture encoder is missing: name one with tensors called visual.*"
                                                             : NULL;
     *out = 0;
     if (what) snprintf(out, cap, "%.120s: %s with --with FILE, or put it beside the transformer", hm_st_path(m->main), what);
