@@ -156,6 +156,7 @@ check "an older film is lost" test "$(cat keep.mp4)" = old
 
 # ---- signals ----
 for sig in INT TERM; do
+    rm -f err.txt # what the last round said is no sign of this one
     "$himmel" "dusk" --size 512x288 --seconds 10 --steps 200 -o stopped.mp4 2>err.txt &
     pid=$!
     for _ in $(seq 100); do grep -q sample err.txt 2>/dev/null && break; sleep 0.1; done
