@@ -1,19 +1,7 @@
 #!/bin/bash
 # test_ltx.sh - himmel with an LTX-Video checkpoint (the fixtures' tiny one), from words to a file: HIMMEL MAKE_MODEL.
 # SPDX-License-Identifier: MIT
-set -u
-himmel=$1 make_model=$2
-here=$(cd "$(dirname "$0")/.." && pwd)
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-export HIMMEL_IDENTITY_DIR=$dir/identity
-bad=0
-fail() { echo "FAILED: $*"; bad=1; }
-says() { # command's words are there
-    local words=$1; shift
-    local out; out=$("$@" 2>&1)
-    echo "$out" | grep -q -- "$words" || fail "$* does not say \"$words\" but: $out"
-}
+. "$(dirname "$0")/released.sh"
 "$make_model" --tokenizer "$dir/spiece.model" || fail "no tokenizer"
 main=$here/fixtures/ltx_pipe_model.safetensors t5=$here/fixtures/ltx_t5.safetensors
 set -- --with "$t5" --with "$dir/spiece.model"

@@ -1,19 +1,7 @@
 #!/bin/bash
 # test_wan.sh - himmel with Wan (tiny random transformers, the fixtures' other networks), from words to a file:
 # HIMMEL MAKE_MODEL.   SPDX-License-Identifier: MIT
-set -u
-himmel=$1 make_model=$2
-here=$(cd "$(dirname "$0")/.." && pwd)
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-export HIMMEL_IDENTITY_DIR=$dir/identity
-bad=0
-fail() { echo "FAILED: $*"; bad=1; }
-says() { # command's words are there
-    local words=$1; shift
-    local out; out=$("$@" 2>&1)
-    echo "$out" | grep -q -- "$words" || fail "$* does not say \"$words\" but: $out"
-}
+. "$(dirname "$0")/released.sh"
 "$make_model" --tokenizer "$dir/words.model" || fail "no tokenizer"
 main=$dir/wan.safetensors
 "$make_model" --wan "$main" t2v || fail "no transformer"

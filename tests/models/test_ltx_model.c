@@ -9,6 +9,7 @@
 
 #include "check.h"
 #include "models/model.h"
+#include "models/seen.h"
 #include "text/tokenizer.h"
 
 #define OK(c) CHECK(c, "does not hold")
@@ -17,21 +18,9 @@ enum { W = 64, H = 64, N = 17 };
 static const char main_file[] = FIXTURES "/ltx_pipe_model.safetensors",
                   t5_file[] = FIXTURES "/ltx_t5.safetensors";
 
-typedef struct {
-    int next, stop_at, steps;
-    double sum;
-    bool in_range;
-} seen;
-
 static himmel_status on_frame(void *user, int i, const float *rgb, himmel_error *err)
 {
-    seen *s = user;
-    if (i != s->next++) return hm_fail(err, HIMMEL_EINTERNAL, "frame %d came out of turn", i);
-    for (int k = 0; k < W * H * 3; k++) {
-        s->sum += (double)rgb[k] * (1 + k % 7 + i);
-        s->in_range &= rgb[k] >= 0 && rgb[k] <= 1;
-    }
-    return HIMMEL_OK;
+    return see_frame(user, i, rgb, 3 * W * H, err);
 }
 
 static int on_step(void *user, const char *phase, int step, int n_steps)

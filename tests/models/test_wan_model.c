@@ -6,6 +6,7 @@
 
 #include "check.h"
 #include "models/model.h"
+#include "models/seen.h"
 #include "models/wan_tiny.h"
 #include "text/tokenizer.h"
 
@@ -15,21 +16,9 @@ enum { W = 64, H = 32, N = 9 };
 #define F(name) FIXTURES "/" name ".safetensors"
 static char dir[] = "/tmp/himmel-wan-XXXXXX", tok[64];
 
-typedef struct {
-    int next, stop_at, steps;
-    double sum;
-    bool in_range;
-} seen;
-
 static himmel_status on_frame(void *user, int i, const float *rgb, himmel_error *err)
 {
-    seen *s = user;
-    if (i != s->next++) return hm_fail(err, HIMMEL_EINTERNAL, "frame %d came out of turn", i);
-    for (int k = 0; k < W * H * 3; k++) {
-        s->sum += (double)rgb[k] * (1 + k % 7 + i);
-        s->in_range &= rgb[k] >= 0 && rgb[k] <= 1;
-    }
-    return HIMMEL_OK;
+    return see_frame(user, i, rgb, 3 * W * H, err);
 }
 
 static int on_step(void *user, const char *phase, int step, int n_steps)

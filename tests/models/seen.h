@@ -1,0 +1,24 @@
+/* seen.h - what a test has seen of a film that a model makes.   SPDX-License-Identifier: MIT */
+#ifndef HM_TEST_SEEN_H
+#define HM_TEST_SEEN_H
+
+#include "models/model.h"
+
+typedef struct {
+    int next, stop_at, steps; /* frame that is due; after so many steps say stop; steps so far */
+    double sum;               /* of all values, weighted by where they are: equal films have equal sums */
+    bool in_range;            /* all within 0..1 so far (start with true) */
+} seen;
+
+/* Frame i, n values. */
+static inline himmel_status see_frame(seen *s, int i, const float *rgb, int n, himmel_error *err)
+{
+    if (i != s->next++) return hm_fail(err, HIMMEL_EINTERNAL, "frame %d came out of turn", i);
+    for (int k = 0; k < n; k++) {
+        s->sum += (double)rgb[k] * (1 + k % 7 + i);
+        s->in_range &= rgb[k] >= 0 && rgb[k] <= 1;
+    }
+    return HIMMEL_OK;
+}
+
+#endif
