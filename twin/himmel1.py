@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 
 BLOCK, FPS, WINDOW, LAP, DCT_T = 16, 24, 36, 6, 10  # src/models/himmel/codec.h
+PLACE = 16  # src/models/himmel/himmel1.h
 DIT, TEXT, REFINER = "model.diffusion_model.", "text_encoder.", "refiner."
 TYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "I64": torch.int64, "I32": torch.int32, "U8": torch.uint8}
 NAMES = {v: k for k, v in TYPES.items()}
@@ -139,6 +140,8 @@ def dit_shapes(c):
                        ("adaln_single.emb.timestep_embedder.linear_2", D, D), ("adaln_single.linear", 6 * D, D),
                        ("caption_projection.linear_1", D, c["caption_channels"]), ("caption_projection.linear_2", D, D)):
         out[name + ".weight"], out[name + ".bias"] = (o, i), (o,)
+    if c.get("place_features"):
+        out["place_proj.weight"] = (D, c["place_features"])
     out["scale_shift_table"] = (2, D)
     out["proj_out.weight"], out["proj_out.bias"] = (c["out_channels"], D), (c["out_channels"],)
     for i in range(c["num_layers"]):
@@ -163,7 +166,7 @@ def fresh(shapes, seed):
             w = torch.zeros(s)
             if s[0] == 6:
                 w[2] = w[5] = 0.25
-        elif name.endswith(("proj_out.weight", "adaln_single.linear.weight")):
+        elif name.endswith(("proj_out.weight", "adaln_single.linear.weight", "place_proj.weight")):
             w = torch.zeros(s)
         else:
             std = (math.sqrt(2) if len(s) > 2 else 1) / math.sqrt(math.prod(s[1:]))
@@ -188,6 +191,18 @@ def rope_tables(c, pos):
     a = (f[None, :, None] * at[:, None, :]).reshape(len(pos), -1)
     a = F.pad(a, (D % 6 // 2, 0))
     return torch.cos(a).float(), torch.sin(a).float()
+
+
+def place(c, T, gh, gw, pos):
+    """Where in the picture the tokens at pos [N,3] lie: [N,place_features], or None for a model without (himmel1.c)."""
+    if not c.get("place_features"):
+        return None
+    k = math.pi * torch.arange(1, 7, dtype=torch.float64)
+    v, u = ((pos[:, a] / BLOCK + 0.5)[:, None] / n for a, n in ((1, gh), (2, gw)))
+    one = torch.ones(len(pos), 1, dtype=torch.float64)
+    t = pos[:, :1]
+    return torch.cat((torch.cos(k * u), torch.cos(k * v), (t == t.floor()).double(), 0.1 * t, 0.1 * (T - 1) * one,
+                      math.log(gw / gh) * one), 1).float()
 
 
 def rotate(x, rope):
@@ -218,9 +233,9 @@ def dit_block(p, c, x, ada, known, rope, text, text_bias):
     return (x + h * m(5)).to(x.dtype)
 
 
-def dit(p, c, x, levels, known, rope, text, mask, block=dit_block, act=None):
+def dit(p, c, x, levels, known, rope, where, text, mask, block=dit_block, act=None):
     """Velocity of x [B,N,K]. levels [b,2]: noise level of unknown and known tokens, b = B or 1; known [b,N] bool;
-    text [B,M,d], mask [B,M] 1 = token. act: dtype of the residual stream (None: x's)."""
+    where: of place(), on x's device; text [B,M,d], mask [B,M] 1 = token. act: dtype of the residual stream (None: x's)."""
     a, b = "adaln_single.", levels.shape[0]
     f = torch.exp(-math.log(1e4) * torch.arange(128, device=x.device) / 128)
     s = (levels.float() * 1000)[..., None] * f
@@ -230,6 +245,8 @@ def dit(p, c, x, levels, known, rope, text, mask, block=dit_block, act=None):
     text = linear(p, "caption_projection.linear_2", gelu(linear(p, "caption_projection.linear_1", text)))
     bias = torch.where(mask.bool(), 0.0, -1e4)[:, None, None]
     x = linear(p, "patchify_proj", x)
+    if where is not None:
+        x = x + linear(p, "place_proj", where)
     x = x if act is None else x.to(act)
     for i in range(c["num_layers"]):
         n = f"transformer_blocks.{i}."
@@ -260,12 +277,13 @@ def schedule(steps, shift):
 
 
 @torch.no_grad()
-def sample(p, c, x, known, pos, text, mask, steps, guidance, shift, act=None):
+def sample(p, c, x, known, pos, where, text, mask, steps, guidance, shift, act=None):
     """x [N,K]: noise, and clean values where known [N]; text, mask [2,M,..]: prompt, empty prompt. -> clean [N,K]."""
     rope = tuple(t.to(x.device) for t in rope_tables(c, pos))
+    where = None if where is None else where.to(x.device)
     times = [float(torch.tensor(t)) for t in schedule(steps, shift)]
     for now, after in zip(times, times[1:]):
-        v = dit(p, c, torch.stack((x, x)), torch.tensor([[now, 0.0]], device=x.device), known[None], rope, text, mask, act=act).float()
+        v = dit(p, c, torch.stack((x, x)), torch.tensor([[now, 0.0]], device=x.device), known[None], rope, where, text, mask, act=act).float()
         v = v[1] + guidance * (v[0] - v[1])
         x = torch.where(known[:, None], x, x + (after - now) * v)
     return x

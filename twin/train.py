@@ -115,7 +115,9 @@ class Trainer:
         if old is None:
             c.update(num_layers=o.layers, num_attention_heads=o.heads, attention_head_dim=64, in_channels=m.codec.K, out_channels=m.codec.K,
                      cross_attention_dim=64 * o.heads)
-        self.c, start = c, old or h.fresh(h.dit_shapes(c), o.seed)
+        c["place_features"] = h.PLACE  # weights from before there were any learn them on top
+        self.c, start = c, dict(old or h.fresh(h.dit_shapes(c), o.seed))
+        start.setdefault("place_proj.weight", torch.zeros(h.dit_shapes(c)["place_proj.weight"], device=o.device))
         self.opt = Optim({k: start[k] for k in h.dit_shapes(c)}, o.device, lr_muon=o.lr_muon, lr_adamw=o.lr, ema=o.ema, warmup=o.warmup)
         self.data, self.manifest = open_cache(o.data, codec_hash(m.tensors), o.device)
         self.val = open_cache(o.val, codec_hash(m.tensors), o.device)[0] if o.val else []
@@ -123,7 +125,7 @@ class Trainer:
         self.log = open(o.log, "a") if o.log else None
         self.act = torch.float32 if o.f32 else torch.bfloat16
         self.block = h.dit_block
-        self.graphs, self.seen, self.ropes = {}, {}, {}
+        self.graphs, self.seen, self.ropes, self.places = {}, {}, {}, {}
         if os.path.exists(o.state):
             t, meta = h.load(o.state)
             self.opt.restore(t, h.DIT, o.state)
@@ -144,12 +146,18 @@ class Trainer:
             self.ropes[key] = torch.stack(h.rope_tables(self.c, h.positions(*key))).to(self.device)
         return self.ropes[key]
 
+    def place(self, T, gh, gw, extra):
+        key = (T, gh, gw, extra)
+        if key not in self.places:
+            self.places[key] = h.place(self.c, T, gh, gw, h.positions(*key)).to(self.device)
+        return self.places[key]
+
     def forward(self, p, b):
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.act == torch.bfloat16, cache_enabled=False):
             mask = b["ids"] != 0
             with torch.no_grad():
                 text = self.m.text(b["ids"], mask)
-            v = h.dit(p, self.c, b["x"], b["levels"], b["known"], (b["rope"][0], b["rope"][1]), text, mask, self.block, self.act)
+            v = h.dit(p, self.c, b["x"], b["levels"], b["known"], (b["rope"][0], b["rope"][1]), b["place"], text, mask, self.block, self.act)
         return h.mse(v, b["target"], b["weight"])
 
     def learn(self, b):
@@ -217,7 +225,7 @@ class Trainer:
 
     def batch(self, d, T, extra, B, seed, level=None):
         b = make_batch(d, B, T, extra, self.m.codec, self.o, seed, level)
-        b["rope"] = self.rope(T, d.gh, d.gw, extra)
+        b["rope"], b["place"] = self.rope(T, d.gh, d.gw, extra), self.place(T, d.gh, d.gw, extra)
         return b
 
     def size(self, d, T, extra=()):

@@ -25,7 +25,7 @@ typedef struct {
     int64_t B, N, K;   /* N: tokens of the film and the extra stills */
     int64_t film;      /* tokens of the film */
     float *x, *v, *clean;
-    float *cosine, *sine;
+    float *cosine, *sine, *place;
     int32_t *row;      /* [B*N] 0: at the step's noise level, 1: known, at level 0 */
     bool any_known;
     hm_tensor *text, *mask;
@@ -65,15 +65,17 @@ static himmel_status run_init(run *r, const hm_himmel1 *m, const hm_sample_opts 
     r->clean = malloc(n * sizeof *r->clean);
     r->cosine = malloc((size_t)r->N * half * sizeof *r->cosine);
     r->sine = malloc((size_t)r->N * half * sizeof *r->sine);
+    r->place = malloc((size_t)r->N * HM_H1_PLACE * sizeof *r->place);
     r->row = calloc((size_t)(r->B * r->N), sizeof *r->row);
     double(*pos)[3] = malloc((size_t)r->N * sizeof *pos);
     himmel_status rc = HIMMEL_OK;
-    if (!r->x || !r->v || !r->clean || !r->cosine || !r->sine || !r->row || !pos)
+    if (!r->x || !r->v || !r->clean || !r->cosine || !r->sine || !r->place || !r->row || !pos)
         rc = hm_fail(err, HIMMEL_ENOMEM, "out of memory for %dx%dx%d latents", o->T, o->gh, o->gw);
     if (!rc) {
         hm_himmel1_positions(o->T, o->gh, o->gw, pos);
         place_extra(r, pos);
         hm_dit_rope(&m->dit.cfg, (const double(*)[3])pos, r->N, r->cosine, r->sine);
+        hm_himmel1_place(o->T, o->gh, o->gw, (const double(*)[3])pos, r->N, r->place);
         rc = hm_graph_new(&r->g, &(hm_graph_opts){.act = o->f32 ? HM_F32 : HM_BF16, .plan = plan, .n_threads = threads}, err);
     }
     free(pos);
@@ -84,7 +86,7 @@ static void run_deinit(run *r)
 {
     hm_graph_free(r->g);
     free(r->x), free(r->v), free(r->clean);
-    free(r->cosine), free(r->sine), free(r->row);
+    free(r->cosine), free(r->sine), free(r->place), free(r->row);
 }
 
 static void encode_text(run *r)
@@ -107,7 +109,7 @@ static void forward(run *r, float t)
                              .levels = levels, .n_levels = r->any_known ? 2 : 1, .row = r->row,
                              .cosine = hm_wrap(r->g, HM_F32, HM_DIMS(1, r->N, half), r->cosine),
                              .sine = hm_wrap(r->g, HM_F32, HM_DIMS(1, r->N, half), r->sine),
-                             .text = r->text, .text_mask = r->mask};
+                             .place = r->place, .text = r->text, .text_mask = r->mask};
     const hm_tensor *v = hm_dit_forward(r->g, &r->m->dit, &in);
     if (v->data) hm_convert(r->v, HM_F32, v->data, v->dtype, (size_t)r->B * n);
     hm_restore(r->g, mark);

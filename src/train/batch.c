@@ -22,10 +22,11 @@ himmel_status hm_batch_init(hm_batch *b, int64_t max_B, int64_t max_N, int64_t K
     b->row = malloc(n * sizeof(int32_t));
     b->weight = malloc(n * sizeof(float));
     b->pos = malloc((size_t)max_N * sizeof *b->pos);
+    b->place = malloc((size_t)max_N * HM_H1_PLACE * sizeof *b->place);
     b->ids = malloc(nt * sizeof(int32_t));
     b->mask = malloc(nt * sizeof(int32_t));
     b->text_mask = malloc(nt * sizeof(float));
-    if (b->x && b->target && b->levels && b->row && b->weight && b->pos && b->ids && b->mask && b->text_mask)
+    if (b->x && b->target && b->levels && b->row && b->weight && b->pos && b->place && b->ids && b->mask && b->text_mask)
         return HIMMEL_OK;
     hm_batch_deinit(b);
     return hm_fail(err, HIMMEL_ENOMEM, "out of memory for a batch of %lld tokens", (long long)n);
@@ -39,6 +40,7 @@ void hm_batch_deinit(hm_batch *b)
     free(b->row);
     free(b->weight);
     free(b->pos);
+    free(b->place);
     free(b->ids);
     free(b->mask);
     free(b->text_mask);
@@ -234,6 +236,7 @@ void hm_batch_fill(hm_batch *b, const hm_cache *c, const hm_group *g, const floa
             p[0] = f.extra_at[e];
         }
     }
+    hm_himmel1_place((int)b->T, (int)b->gh, (int)b->gw, (const double(*)[3])b->pos, b->N, b->place);
 #pragma omp parallel for schedule(dynamic, 1)
     for (int64_t i = 0; i < B; i++) fill_sample(b, &f, i);
     pack_text(b);

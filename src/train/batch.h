@@ -24,7 +24,8 @@ typedef struct {
     float *levels;       /* [2B]: sample b has levels 2b (its noise level) and 2b+1 (0, known tokens) */
     int32_t *row;        /* [B*N] */
     float *weight;       /* [B*N] of the loss; 0 where known */
-    double (*pos)[3];    /* [N], of sample 0; extra stills differ per batch, not per sample */
+    double (*pos)[3];    /* [N], of every sample: extra stills differ per batch */
+    float *place;        /* [N,HM_H1_PLACE], likewise */
     int32_t *ids, *mask; /* [B,text_len], used as [B,M] after packing */
     float *text_mask;    /* [B,M] 0 / -10000 */
 } hm_batch;

@@ -93,6 +93,7 @@ static himmel_status open_parts(dit_run *r, himmel_error *err)
         (rc = hm_himmel1_config_parse(&r->cfg, hm_st_meta(r->model, "config"), r->o.model, err)))
         return rc;
     hm_codec_hash(r->model, r->codec_hash);
+    r->cfg.dit.place_features = HM_H1_PLACE; /* weights from before there were any learn them on top */
     const bool has_dit = hm_st_find(r->model, "model.diffusion_model.proj_out.weight") && !r->o.fresh;
     if (!has_dit) { /* a new transformer */
         r->cfg.dit.n_layers = (int)r->o.layers;
@@ -202,7 +203,7 @@ static hm_tensor *forward(dit_run *r)
     hm_tensor *x = hm_cast(g, hm_wrap(g, HM_F32, HM_DIMS(b->B, b->N, b->K), b->x), hm_act(g));
     hm_tensor *text = hm_t5_forward(g, &r->t5, b->ids, b->mask, b->B, b->M);
     const hm_dit_input in = {.x = x, .levels = b->levels, .n_levels = 2 * b->B, .row = b->row, .cosine = cosine,
-                             .sine = sine, .text = text,
+                             .sine = sine, .place = b->place, .text = text,
                              .text_mask = hm_wrap(g, HM_F32, HM_DIMS(b->B, b->M), b->text_mask)};
     hm_tensor *v = hm_dit_forward(g, &r->dit, &in);
     return hm_loss_mse(g, v, hm_wrap(g, HM_F32, HM_DIMS(b->B, b->N, b->K), b->target), b->weight, NULL, 0);

@@ -26,6 +26,7 @@ static void test_config(void)
         {"{" SIZES ",\"positional_embedding_max_pos\":[20,2048]}", "three numbers"},
         {"{" SIZES ",\"positional_embedding_max_pos\":[20,0,2048]}", "impossible"},
         {"{" SIZES ",\"positional_embedding_theta\":-1}", "positional_embedding_theta"},
+        {"{" SIZES ",\"place_features\":-1}", "place_features is -1"},
         {"{" SIZES ",\"num_layers\":1}", "JSON"}};
     hm_dit_config c;
     for (size_t i = 0; i < HM_COUNT(bad); i++) {
@@ -92,6 +93,7 @@ enum { B = 2, N = 40, M = 9, CH = 16, CAP = 48, D = 64 };
 typedef struct {
     float x[B * N * CH], text[B * M * CAP], cosine[N * D / 2], sine[N * D / 2];
     int32_t row[B * N];
+    const float *place;
 } inputs;
 
 static void run(const hm_dit *m, inputs *in, const float *levels, int64_t n_levels, const hm_graph_opts *o,
@@ -109,6 +111,7 @@ static void run(const hm_dit *m, inputs *in, const float *levels, int64_t n_leve
                                        .row = in->row,
                                        .cosine = hm_wrap(g, HM_F32, HM_DIMS(1, N, D / 2), in->cosine),
                                        .sine = hm_wrap(g, HM_F32, HM_DIMS(1, N, D / 2), in->sine),
+                                       .place = in->place,
                                        .text = hm_wrap(g, HM_F32, HM_DIMS(B, M, CAP), in->text)});
     hm_convert(out, HM_F32, y->data, y->dtype, B * N * CH);
     hm_graph_free(g);
@@ -163,11 +166,51 @@ static void test_ways_to_run(void)
     hm_st_close(st);
 }
 
+/* Equal tokens come out equal wherever they lie, rotary positions or not: why himmel-1 tells each its place. */
+static void test_place(void)
+{
+    enum { P = 2 };
+    static inputs in;
+    static float y[B * N * CH], w[D * P], place[N * P];
+    himmel_error err = {0};
+    hm_st *st;
+    hm_dit m;
+    hm_dit_config c;
+    if (hm_st_open(&st, FIXTURES "/ltx_dit.safetensors", &err) ||
+        hm_dit_config_parse(&c, hm_st_meta(st, "config"), &err) ||
+        hm_dit_load(&m, &c, st, "model.diffusion_model.", &err)) {
+        CHECK(0, "%s", err.message);
+        return;
+    }
+    for (int i = 0; i < B * N * CH; i++) in.x[i] = (float)(i % CH) / CH;
+    hm_randn(in.text, B * M * CAP, 2, 0);
+    hm_randn(w, D * P, 3, 0);
+    double pos[N][3];
+    for (int n = 0; n < N; n++) {
+        pos[n][0] = n / 20, pos[n][1] = 32 * (n / 5 % 4), pos[n][2] = 32 * (n % 5);
+        place[P * n] = (float)n / N, place[P * n + 1] = 1;
+    }
+    hm_dit_rope(&c, (const double(*)[3])pos, N, in.cosine, in.sine);
+    const float level = 1;
+    run(&m, &in, &level, 1, &(hm_graph_opts){.act = HM_F32}, y);
+    CHECK(distance(y, y + (N - 1) * CH, CH) < 1e-5, "equal: %g", distance(y, y + (N - 1) * CH, CH));
+    hm_tensor place_w = {.dtype = HM_F32, .nd = 2, .dim = {D, P}, .data = w};
+    m.cfg.place_features = P;
+    m.place_w = &place_w;
+    in.place = place;
+    run(&m, &in, &level, 1, &(hm_graph_opts){.act = HM_F32}, y);
+    CHECK(distance(y, y + (N - 1) * CH, CH) > 0.01, "apart: %g", distance(y, y + (N - 1) * CH, CH));
+    CHECK(distance(y, y + N * CH, N * CH) > 0, "texts differ, so samples do");
+    hm_dit_deinit(&m);
+    hm_st_close(st);
+}
+
 int main(void)
 {
     test_config();
     test_rope();
     test_load();
     test_ways_to_run();
+    test_place();
     return CHECK_END();
 }

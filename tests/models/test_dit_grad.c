@@ -4,13 +4,14 @@
 #include "models/ltx/dit.h"
 #include "grad.h"
 
-enum { B = 2, N = 7, M = 5, C = 6, CAPTION = 10, HEADS = 2, HEAD = 14, D = HEADS * HEAD };
+enum { B = 2, N = 7, M = 5, C = 6, CAPTION = 10, HEADS = 2, HEAD = 14, D = HEADS * HEAD, PLACE = 3 };
 
 typedef struct {
     hm_dit m;
     grad_store params;
     grad_param *text, *x; /* inputs that want gradients too: the text encoder's output; the tokens */
     float cosine[B * N * D / 2], sine[B * N * D / 2], target[B * N * C], weight[B * N], mask[B * M];
+    float place[N * PLACE];
     float levels[3];
     int32_t row[B * N];
     hm_graph *eval;
@@ -27,6 +28,7 @@ static hm_tensor *forward(fixture *f, hm_graph *g)
                                           .row = f->row,
                                           .cosine = rope[0],
                                           .sine = rope[1],
+                                          .place = f->place,
                                           .text = &f->text->t,
                                           .text_mask = hm_wrap(g, HM_F32, HM_DIMS(B, M), f->mask)});
 }
@@ -56,7 +58,8 @@ static void setup(fixture *f)
                                .caption_channels = CAPTION,
                                .rope_theta = 100,
                                .max_pos = {4, 64, 64},
-                               .norm_eps = 1e-6f};
+                               .norm_eps = 1e-6f,
+                               .place_features = PLACE};
     *f = (fixture){.levels = {0, 0.3f, 0.8f}};
     f->params.rng = hm_rng_at(5, 0);
     CHECK(!hm_dit_init(&f->m, &cfg, &err), "%s", err.message);
@@ -76,6 +79,7 @@ static void setup(fixture *f)
     }
     hm_dit_rope(&cfg, (const double(*)[3])pos, B * N, f->cosine, f->sine);
     hm_randn(f->target, B * N * C, 9, 0);
+    hm_randn(f->place, N * PLACE, 10, 0);
     for (int i = 0; i < B * M; i++) f->mask[i] = i == 4 || i == 8 || i == 9 ? -10000.0f : 0.0f;
     CHECK(!hm_graph_new(&f->eval, &(hm_graph_opts){.act = HM_F32, .n_threads = 1}, &err), "%s", err.message);
 }

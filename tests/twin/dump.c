@@ -71,6 +71,7 @@ typedef struct {
     int32_t *row, *ids, *mask;
     float *text_mask;
     double pos[N][3];
+    float place[N * HM_H1_PLACE];
     hm_dit_input in;
     hm_dit dit;
     hm_t5 t5;
@@ -98,6 +99,7 @@ static void make_inputs(dump *d, net *n, const hm_himmel1 *m)
     n->text_mask = put(d, "text_mask", HM_F32, HM_DIMS(B, n->M), text_mask);
     hm_himmel1_positions(T, GH, GW, n->pos);
     for (int i = FILM; i < N; i++) memcpy(n->pos[i], n->pos[i - FILM], sizeof n->pos[i]), n->pos[i][0] = 1;
+    hm_himmel1_place(T, GH, GW, (const double(*)[3])n->pos, N, n->place);
 }
 
 static hm_tensor *dit_loss(net *n, hm_graph *g, hm_tensor **text, hm_tensor **v)
@@ -107,7 +109,7 @@ static hm_tensor *dit_loss(net *n, hm_graph *g, hm_tensor **text, hm_tensor **v)
     hm_dit_rope(&n->dit.cfg, (const double(*)[3])n->pos, N, cosine->data, sine->data);
     *text = hm_t5_forward(g, &n->t5, n->ids, n->mask, B, n->M);
     const hm_dit_input in = {.x = hm_wrap(g, HM_F32, HM_DIMS(B, N, K), n->x), .levels = n->levels, .n_levels = 2 * B,
-                             .row = n->row, .cosine = cosine, .sine = sine, .text = *text,
+                             .row = n->row, .cosine = cosine, .sine = sine, .place = n->place, .text = *text,
                              .text_mask = hm_wrap(g, HM_F32, HM_DIMS(B, n->M), n->text_mask)};
     *v = hm_dit_forward(g, &n->dit, &in);
     return hm_loss_mse(g, *v, hm_wrap(g, HM_F32, HM_DIMS(B, N, K), n->target), n->weight, NULL, 0);

@@ -24,14 +24,15 @@ def far(a, b):
 def transformer(m, d, say):
     c = m.c["transformer"]
     known = d["row"] % 2 == 1
-    rope = h.rope_tables(c, h.positions(2, 4, 4, (1,)))
+    pos = h.positions(2, 4, 4, (1,))
+    rope, where = h.rope_tables(c, pos), h.place(c, 2, 4, 4, pos)
     pieces = {h.TEXT + k: v for k, v in m.p["t5"].items()} | {h.DIT + k: v for k, v in m.p["dit"].items()}
     opt = Optim(pieces, "cpu", scale=lambda k: 0.125 if k.startswith(h.TEXT) else 1.0, warmup=5, decay_from=10, total=30)
     t5p, ditp = h_part(opt.p, h.TEXT), h_part(opt.p, h.DIT)
     losses, norms, steps = [], [], steps_for(pieces)
     for s in range(steps):
         text = h.t5(t5p, m.c["text_encoder"], d["ids"], d["mask"])
-        v = h.dit(ditp, c, d["x"], d["levels"], known, rope, text, d["mask"])
+        v = h.dit(ditp, c, d["x"], d["levels"], known, rope, where, text, d["mask"])
         loss = h.mse(v, d["target"], d["weight"])
         loss.backward()
         if s == 0:
@@ -68,7 +69,8 @@ def sampler(m, d, say):
     known = (known < area) | (known >= film)
     x = torch.cat((torch.where(known[:film, None], d["sampler.z"], d["sampler.noise"]), d["sampler.extra"]))
     text = m.text(d["sampler.ids"], d["sampler.mask"])
-    out = h.sample(m.p["dit"], c, x, known, h.positions(2, 4, 4, (1,)), text, d["sampler.mask"], STEPS, 3.0, m.c["himmel"]["shift"])
+    pos = h.positions(2, 4, 4, (1,))
+    out = h.sample(m.p["dit"], c, x, known, pos, h.place(c, 2, 4, 4, pos), text, d["sampler.mask"], STEPS, 3.0, m.c["himmel"]["shift"])
     say("sampler, 20 steps", far(out[:film], d["sampler.out"]), 1e-3)
 
 

@@ -2,6 +2,7 @@
 #include "models/himmel/himmel1.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,7 @@ hm_himmel1_config hm_himmel1_config_default(void)
         /* theta 16 over 256 pixels: the fastest pair turns 2.5 rad from one block to the next */
         .dit = {.in_channels = 128, .out_channels = 128, .n_layers = 8, .n_heads = 5, .head_dim = 64,
                 .caption_channels = 256, .rope_theta = 16.0, .max_pos = {20, 256, 256}, .causal_time = true,
-                .norm_eps = 1e-6f},
+                .norm_eps = 1e-6f, .place_features = HM_H1_PLACE},
         .t5 = {.vocab = 4096, .d_model = 256, .n_layers = 4, .n_heads = 4, .d_kv = 64, .d_ff = 640,
                .n_buckets = 32, .max_distance = 128, .bias_every_layer = false, .eps = 1e-6f},
         .refiner = {.width = 64, .n_blocks = 3, .width2 = 32, .n_convs2 = 2},
@@ -28,12 +29,12 @@ hm_himmel1_config hm_himmel1_config_default(void)
 char *hm_himmel1_config_format(const hm_himmel1_config *c)
 {
     json_t *j = json_pack(
-        "{s:{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:[f,f,f], s:b, s:f, s:s, s:b, s:s, s:i},"
+        "{s:{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:[f,f,f], s:b, s:f, s:s, s:b, s:s, s:i},"
         " s:{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:f}, s:{s:i, s:i, s:i, s:i}, s:{s:s, s:s, s:i, s:f}}",
         "transformer", "_class_name", "Transformer3DModel", "in_channels", c->dit.in_channels, "out_channels",
         c->dit.out_channels, "num_layers", c->dit.n_layers, "num_attention_heads", c->dit.n_heads,
         "attention_head_dim", c->dit.head_dim, "caption_channels", c->dit.caption_channels, "cross_attention_dim",
-        c->dit.n_heads * c->dit.head_dim, "positional_embedding_theta", c->dit.rope_theta,
+        c->dit.n_heads * c->dit.head_dim, "place_features", c->dit.place_features, "positional_embedding_theta", c->dit.rope_theta,
         "positional_embedding_max_pos", c->dit.max_pos[0], c->dit.max_pos[1], c->dit.max_pos[2],
         "causal_temporal_positioning", c->dit.causal_time, "norm_eps", (double)c->dit.norm_eps, "qk_norm", "rms_norm",
         "attention_bias", 1, "activation_fn", "gelu-approximate", "timestep_scale_multiplier", 1000,
@@ -112,6 +113,9 @@ himmel_status hm_himmel1_config_parse(hm_himmel1_config *c, const char *json, co
         return hm_fail(err, HIMMEL_EMODEL, "%s: not a himmel-1 weights file (its header has no \"himmel\" config)", where);
     }
     himmel_status rc = hm_dit_config_parse(&c->dit, json, err);
+    if (!rc && c->dit.place_features != 0 && c->dit.place_features != HM_H1_PLACE)
+        rc = hm_fail(err, HIMMEL_EMODEL, "%s: config \"place_features\" is %d, must be 0 or %d", where, c->dit.place_features,
+                     HM_H1_PLACE);
     if (!rc) rc = parse_rest(c, root, where, err);
     if (!rc && c->dit.caption_channels != c->t5.d_model)
         rc = hm_fail(err, HIMMEL_EMODEL, "%s: the text encoder is %d wide, the transformer wants %d", where,
@@ -199,6 +203,24 @@ void hm_himmel1_positions(int T, int gh, int gw, double (*pos)[3])
                 pos[n][1] = HM_BLOCK * y;
                 pos[n][2] = HM_BLOCK * x;
             }
+}
+
+void hm_himmel1_place(int T, int gh, int gw, const double (*pos)[3], int64_t n, float *place)
+{
+    enum { WAVES = 6 };
+    const double pi = acos(-1.0);
+    for (int64_t i = 0; i < n; i++) {
+        float *p = place + i * HM_H1_PLACE;
+        const double v = (pos[i][1] / HM_BLOCK + 0.5) / gh, u = (pos[i][2] / HM_BLOCK + 0.5) / gw;
+        for (int k = 0; k < WAVES; k++) {
+            p[k] = (float)cos((k + 1) * pi * u);
+            p[WAVES + k] = (float)cos((k + 1) * pi * v);
+        }
+        p[12] = pos[i][0] == floor(pos[i][0]) ? 1.0f : 0.0f;
+        p[13] = (float)(0.1 * pos[i][0]);
+        p[14] = 0.1f * (float)(T - 1);
+        p[15] = (float)log((double)gw / gh);
+    }
 }
 
 hm_tensor *hm_himmel1_encode_text(hm_graph *g, const hm_himmel1 *m, const char *const *prompts, int64_t B,

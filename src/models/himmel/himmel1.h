@@ -12,7 +12,7 @@
 #include "text/t5.h"
 #include "text/tokenizer.h"
 
-enum { HM_H1_MAX_BLOCKS = 160, HM_H1_MAX_SECONDS = 10 };
+enum { HM_H1_MAX_BLOCKS = 160, HM_H1_MAX_SECONDS = 10, HM_H1_PLACE = 16 };
 
 typedef struct {
     hm_st *st;
@@ -33,6 +33,11 @@ void hm_himmel1_close(hm_himmel1 *m); /* NULL is fine */
 /* Positions of the tokens of T latent frames on a gh x gw grid, for hm_dit_rope: the still at second 0, second j of the film at
  * j - 0.5; y and x of the block's corner in base pixels. pos [T*gh*gw]. */
 void hm_himmel1_positions(int T, int gh, int gw, double (*pos)[3]);
+
+/* Where in the picture the n tokens at pos lie, for a transformer with place_features = HM_H1_PLACE: place [n][HM_H1_PLACE] =
+ * cos(k pi u), cos(k pi v) for k = 1..6 with u and v 0..1 across and down the picture; 1 for a still; the token's time and the
+ * film's length in units of 10 s; the logarithm of width over height. */
+void hm_himmel1_place(int T, int gh, int gw, const double (*pos)[3], int64_t n, float *place);
 
 /* Prompts [B] -> hidden states [B, text_len, d_model] on g and their additive mask [B, text_len] f32 (0 / -10000). NULL or
  * "" is the unconditional prompt. */

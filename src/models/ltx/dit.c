@@ -130,6 +130,19 @@ static hm_tensor *embed_levels(dit_fwd *f)
     return e;
 }
 
+/* x plus what a token's place in the picture says: [N,P] -> [B,N,D]. Rotary positions alone tell a token how far another one
+ * is, never where it is itself: among equal tokens attention averages equal values, whatever its weights. */
+static hm_tensor *add_place(const dit_fwd *f, hm_tensor *x)
+{
+    const int64_t B = x->dim[0], N = x->dim[1], P = f->m->cfg.place_features;
+    assert(f->in->place);
+    hm_tensor *p = hm_new(f->g, HM_F32, HM_DIMS(B, N, P));
+    if (!hm_is_plan(f->g))
+        for (int64_t b = 0; b < B; b++)
+            memcpy((float *)p->data + b * N * P, f->in->place, (size_t)(N * P) * sizeof(float));
+    return hm_add_t(f->g, x, hm_linear(f->g, hm_cast(f->g, p, hm_act(f->g)), f->m->place_w, NULL));
+}
+
 hm_tensor *hm_dit_forward(hm_graph *g, const hm_dit *m, const hm_dit_input *in)
 {
     dit_fwd f = {.g = g, .m = m, .in = in, .layer = -1};
@@ -141,6 +154,7 @@ hm_tensor *hm_dit_forward(hm_graph *g, const hm_dit *m, const hm_dit_input *in)
     show(&f, "caption_projection", f.text);
     hm_tensor *x = hm_linear(g, hm_cast(g, in->x, hm_act(g)), m->patch_w, m->patch_b);
     show(&f, "patchify_proj", x);
+    if (c->place_features) x = add_place(&f, x);
     for (f.layer = 0; f.layer < c->n_layers; f.layer++) {
         const hm_mark mark = hm_save(g);
         hm_tensor *before = NULL;

@@ -13,6 +13,7 @@ typedef struct {
     double max_pos[3];       /* t seconds, h, w in pixels: {20, 2048, 2048} */
     bool causal_time;        /* causal_temporal_positioning */
     float norm_eps;
+    int place_features;      /* himmel-1: numbers that say where in the picture a token lies, see hm_dit_input.place; LTX: 0 */
 } hm_dit_config;
 
 typedef struct {
@@ -26,6 +27,7 @@ typedef struct {
     hm_dit_config cfg;
     hm_tensor *patch_w, *patch_b, *t1_w, *t1_b, *t2_w, *t2_b, *ada_w, *ada_b, *cap1_w, *cap1_b, *cap2_w, *cap2_b;
     hm_tensor *table, *out_w, *out_b; /* table [2,D]: shift, scale */
+    hm_tensor *place_w;               /* [D,place_features], NULL without */
     hm_dit_layer *layers;
 } hm_dit;
 
@@ -48,6 +50,7 @@ typedef struct {
     int64_t n_levels;
     const int32_t *row;      /* [B*N] which level a token has */
     const hm_tensor *cosine, *sine; /* [B or 1,N,D/2] f32 */
+    const float *place;      /* [N,place_features], the same for every sample; NULL without */
     hm_tensor *text;         /* [B,M,caption_channels], before caption_projection */
     const hm_tensor *text_mask; /* [B,M] f32: 0 for tokens, -10000 for padding; may be NULL */
     uint64_t stg_layers; int stg_mode; const float *stg_keep; /* bit l = perturbed layer; HM_STG_*; keep [B]: 0 = perturbed sample */

@@ -11,7 +11,7 @@
 #include "models/ltx/dit.h"
 
 /* ---- tensors ---- */
-typedef enum { S_NONE, S_D, S_4D, S_6D, S_IN, S_OUT, S_CAPTION, S_256, S_6, S_2 } dit_size;
+typedef enum { S_NONE, S_D, S_4D, S_6D, S_IN, S_OUT, S_CAPTION, S_256, S_6, S_2, S_PLACE } dit_size;
 typedef struct {
     const char *name;
     size_t at;
@@ -70,7 +70,8 @@ static himmel_status visit(hm_dit *m, const char *name, const dit_bind *b, void 
                             [S_CAPTION] = c->caption_channels,
                             [S_256] = 256,
                             [S_6] = 6,
-                            [S_2] = 2};
+                            [S_2] = 2,
+                            [S_PLACE] = c->place_features};
     const int64_t dim[2] = {size[b->dim[0]], size[b->dim[1]]};
     hm_tensor **slot = (hm_tensor **)(void *)((char *)base + b->at);
     return fn(user, name, b->dim[1] ? 2 : 1, dim, slot, err);
@@ -83,6 +84,11 @@ himmel_status hm_dit_params(hm_dit *m, const char *prefix, hm_param_fn *fn, void
     for (size_t i = 0; i < HM_COUNT(model_binds) && !rc; i++) {
         snprintf(name, sizeof name, "%s%s", prefix, model_binds[i].name);
         rc = visit(m, name, &model_binds[i], m, fn, user, err);
+    }
+    if (!rc && m->cfg.place_features) {
+        static const dit_bind place = {"place_proj.weight", MODEL(place_w), {S_D, S_PLACE}};
+        snprintf(name, sizeof name, "%s%s", prefix, place.name);
+        rc = visit(m, name, &place, m, fn, user, err);
     }
     for (int l = 0; l < m->cfg.n_layers; l++)
         for (size_t i = 0; i < HM_COUNT(layer_binds) && !rc; i++) {
@@ -196,6 +202,15 @@ static himmel_status parse_sizes(const json_t *o, hm_dit_config *cfg, himmel_err
     return HIMMEL_OK;
 }
 
+/* himmel-1's own: absent in LTX's configurations. */
+static himmel_status parse_place(const json_t *o, hm_dit_config *cfg, himmel_error *err)
+{
+    int64_t v = 0;
+    const himmel_status rc = hm_json_int(o, "place_features", "transformer", (int64_t[2]){0, 64}, &v, err);
+    cfg->place_features = (int)v;
+    return rc;
+}
+
 static himmel_status parse_rope(const json_t *o, hm_dit_config *cfg, himmel_error *err)
 {
     const json_t *pos = json_object_get(o, "positional_embedding_max_pos");
@@ -227,6 +242,7 @@ himmel_status hm_dit_config_parse(hm_dit_config *cfg, const char *json, himmel_e
     const json_t *o = json_object_get(root, "transformer");
     if (!o) o = root;
     rc = parse_sizes(o, cfg, err);
+    if (!rc) rc = parse_place(o, cfg, err);
     if (!rc) rc = parse_rope(o, cfg, err);
     if (!rc) rc = check_options(o, (int64_t)cfg->n_heads * cfg->head_dim, err);
     if (!rc && (int64_t)cfg->n_heads * cfg->head_dim % 2)
