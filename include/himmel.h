@@ -126,6 +126,7 @@ enum {
     HIMMEL_MAX_SIDE = 2048,
     HIMMEL_MAX_STEPS = 200,
     HIMMEL_MAX_FPS = 120,
+    HIMMEL_MAX_CRF = 40,
     HIMMEL_MAX_PROMPT = 4096 /* bytes */
 };
 
@@ -152,10 +153,11 @@ typedef struct {
     /* NULL, or a path: the sampler's state is saved in files path.0, path.1 ... some times a second, and the same request
      * goes on from there to the same bytes, whatever ended the last attempt. Removed once the film is complete. */
     const char *keep;
+    int crf;               /* H.264 rate factor, 1 (large and exact)..HIMMEL_MAX_CRF (small and coarse); images: not used */
     int sound;             /* 1: films get a soundtrack made from the words: wind, sea, rain, thunder, night */
 } himmel_request;
 
-/* A film of 1920x1080, 10 s, 24 fps, seed 0, 25 steps, guidance 3, with the mark; prompt and output NULL. */
+/* A film of 1920x1080, 10 s, 24 fps, seed 0, 25 steps, guidance 3, rate factor 19, with the mark; prompt and output NULL. */
 HIMMEL_API himmel_request himmel_request_default(void);
 /* The same with the size, length, frame rate, steps, guidance and negative prompt that the open model was made for. */
 HIMMEL_API himmel_request himmel_request_for(const himmel_ctx *ctx, himmel_kind kind);

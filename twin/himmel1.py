@@ -166,7 +166,7 @@ def fresh(shapes, seed):
             w = torch.zeros(s)
             if s[0] == 6:
                 w[2] = w[5] = 0.25
-        elif name.endswith(("proj_out.weight", "adaln_single.linear.weight", "place_proj.weight")):
+        elif name.endswith(("proj_out.weight", "adaln_single.linear.weight")):
             w = torch.zeros(s)
         else:
             std = (math.sqrt(2) if len(s) > 2 else 1) / math.sqrt(math.prod(s[1:]))

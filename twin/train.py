@@ -117,7 +117,8 @@ class Trainer:
                      cross_attention_dim=64 * o.heads)
         c["place_features"] = h.PLACE  # weights from before there were any learn them on top
         self.c, start = c, dict(old or h.fresh(h.dit_shapes(c), o.seed))
-        start.setdefault("place_proj.weight", torch.zeros(h.dit_shapes(c)["place_proj.weight"], device=o.device))
+        place = "place_proj.weight"
+        start.setdefault(place, h.fresh({place: h.dit_shapes(c)[place]}, o.seed)[place].to(o.device))
         self.opt = Optim({k: start[k] for k in h.dit_shapes(c)}, o.device, lr_muon=o.lr_muon, lr_adamw=o.lr, ema=o.ema, warmup=o.warmup)
         self.data, self.manifest = open_cache(o.data, codec_hash(m.tensors), o.device)
         self.val = open_cache(o.val, codec_hash(m.tensors), o.device)[0] if o.val else []

@@ -16,6 +16,7 @@ typedef enum {
     O_SEED,
     O_STEPS,
     O_GUIDANCE,
+    O_CRF,
     O_NEGATIVE,
     O_N,
     O_MODEL,
@@ -47,6 +48,7 @@ static const struct {
                {"seed", 0, O_SEED, true},
                {"steps", 0, O_STEPS, true},
                {"guidance", 0, O_GUIDANCE, true},
+               {"crf", 0, O_CRF, true},
                {"negative", 0, O_NEGATIVE, true},
                {"variations", 'n', O_N, true},
                {"model", 'm', O_MODEL, true},
@@ -168,6 +170,10 @@ static bool take_number(cli_args *a, option_id id, const char *name, const char 
     case O_GUIDANCE:
         a->has_guidance = true;
         return args_double(v, &r->guidance) || args_wrong(name, v, "wants a number, 1 to 20");
+    case O_CRF:
+        if (!to_long(v, INT_MIN, INT_MAX, &l)) return args_wrong(name, v, "wants a whole number, 1 to 40");
+        r->crf = (int)l;
+        return true;
     case O_N:
         return to_long(v, 1, 1000, &a->n) || args_wrong(name, v, "wants a whole number, 1 to 1000");
     default:

@@ -15,6 +15,7 @@ static const char main_help[] =
     "  -s, --size WxH        even sides from 64 to 2048; 1080p 720p 480p 360p (1920x1080; image 1024x576)\n"
     "      --seconds N       length of a film, 1 to 60                     (10)\n"
     "      --fps N           frames a second, 24 or 30000/1001, 1 to 120   (24)\n"
+    "      --crf N           1 (large and exact) to 40 (small and coarse)  (19)\n"
     "      --seed N          same seed, same film                          (a new one each time)\n"
     "      --steps N         more steps, finer result, 1 to 200            (25)\n"
     "      --guidance N      how strictly to follow the prompt, 1 to 20    (3)\n"

@@ -357,7 +357,7 @@ static himmel_status prepare(job *j, himmel_error *err)
     j->preview_w = HM_MIN(PREVIEW_WIDTH, r->width);
     j->preview_h = HM_MAX(1, j->preview_w * r->height / r->width);
     if ((rc = hm_track_new(&j->track, d, err))) return rc;
-    const hm_encoder_opts eo = {r->width, r->height, r->fps_num, r->fps_den, j->tag, j->n_tags, hm_signer_seal, &j->signer,
+    const hm_encoder_opts eo = {r->width, r->height, r->fps_num, r->fps_den, r->crf, j->tag, j->n_tags, hm_signer_seal, &j->signer,
                                 j->track ? hm_track_read : NULL, j->track};
     const hm_scale_opts so = {l->full_w, l->full_h, l->x, l->y, l->w, l->h, r->width, r->height, HM_FRAME_RGB8, threads};
     hm_scale_opts same = {.src_w = r->width, .src_h = r->height, .out_w = r->width, .out_h = r->height,

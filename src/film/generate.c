@@ -124,7 +124,7 @@ static himmel_status prepare(job *j, himmel_error *err)
     if (film) {
         const hm_words words = {0, r->prompt};
         if (r->sound && (rc = hm_synth_new(&j->synth, &words, 1, r->seed, err))) return rc;
-        const hm_encoder_opts eo = {r->width,  r->height, r->fps_num,     r->fps_den, j->tags,
+        const hm_encoder_opts eo = {r->width,  r->height, r->fps_num,     r->fps_den, r->crf, j->tags,
                                     j->n_tags, hm_signer_seal, &j->signer, j->synth ? read_sound : NULL, j->synth};
         rc = hm_encoder_open(&j->encoder, r->output, &eo, err);
     } else {

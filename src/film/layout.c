@@ -72,6 +72,7 @@ himmel_request himmel_request_default(void)
                             .fps_den = 1,
                             .steps = 25,
                             .guidance = 3,
+                            .crf = HM_ENCODER_CRF,
                             .visible_mark = 1};
 }
 
@@ -113,6 +114,8 @@ static himmel_status check_film(const himmel_request *r, himmel_error *err)
     if (!(fps >= 1 && fps <= HIMMEL_MAX_FPS) || r->fps_den > 1 << 20)
         return hm_fail(err, HIMMEL_EINVAL, "fps is %d/%d, must be 1..%d", r->fps_num, r->fps_den,
                        HIMMEL_MAX_FPS);
+    if (r->crf < 1 || r->crf > HIMMEL_MAX_CRF)
+        return hm_fail(err, HIMMEL_EINVAL, "crf is %d, must be 1..%d", r->crf, HIMMEL_MAX_CRF);
     return HIMMEL_OK;
 }
 

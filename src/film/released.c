@@ -148,8 +148,8 @@ static himmel_status prepare(job *j, himmel_error *err)
     himmel_status rc = hm_signer_open(&j->signer, j->ctx, r, err);
     if (rc) return rc;
     make_tags(j);
-    const hm_encoder_opts eo = {r->width, r->height, r->fps_num,     r->fps_den,
-                                j->tags,  j->n_tags, hm_signer_seal, &j->signer};
+    const hm_encoder_opts eo = {.width = r->width, .height = r->height, .fps_num = r->fps_num, .fps_den = r->fps_den, .crf = r->crf,
+                                .tags = j->tags, .n_tags = j->n_tags, .seal = hm_signer_seal, .seal_user = &j->signer};
     rc = film ? hm_encoder_open(&j->encoder, r->output, &eo, err) : hm_probe_output(r->output, err);
     const double W = j->job.width, H = j->job.height, w = r->width, h = r->height;
     hm_scale_opts so = {(int)W,         (int)H,    (W - w) / 2,

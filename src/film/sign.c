@@ -31,8 +31,8 @@ static char *request_text(const hm_signer *s)
     t.data = malloc(t.cap);
     if (!t.data) return NULL;
     hm_str_addf(&t, "himmel %s %s %s %d\n", HIMMEL_VERSION, hm_media_version(), s->ctx->isa, s->ctx->threads);
-    hm_str_addf(&t, "kind %d\nsize %dx%d\nseconds %.17g\nfps %d/%d\n", (int)r->kind, r->width, r->height, r->seconds,
-                r->fps_num, r->fps_den);
+    hm_str_addf(&t, "kind %d\nsize %dx%d\nseconds %.17g\nfps %d/%d\ncrf %d\n", (int)r->kind, r->width, r->height, r->seconds,
+                r->fps_num, r->fps_den, r->crf);
     hm_str_addf(&t, "seed %llu\nsteps %d\nguidance %.17g\nmark %d\n", (unsigned long long)r->seed, r->steps,
                 r->guidance, r->visible_mark);
     hm_str_addf(&t, "prompt %s\nnegative %s\n%s", prompt, negative, settings);

@@ -16,7 +16,7 @@
 #include "media/encode_sound.h"
 
 enum { ENCODER_THREADS = 4 }; /* a constant: part of what the bytes depend on */
-static const char encoder_preset[] = "veryfast", encoder_crf[] = "19";
+static const char encoder_preset[] = "veryfast";
 
 struct hm_encoder {
     char path[4096], part[4096 + 8];
@@ -56,7 +56,7 @@ static himmel_status open_codec(hm_encoder *e, const hm_encoder_opts *o, himmel_
     c->flags |= AV_CODEC_FLAG_BITEXACT;
     if (e->fmt->oformat->flags & AVFMT_GLOBALHEADER) c->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
     av_opt_set(c->priv_data, "preset", encoder_preset, 0);
-    av_opt_set(c->priv_data, "crf", encoder_crf, 0);
+    av_opt_set_double(c->priv_data, "crf", o->crf ? o->crf : HM_ENCODER_CRF, 0);
     /* soft skies band first: spend bits on flat areas; look-ahead short, as it costs memory of whole frames.
      * No mbtree: with B-frames x264 164's reads memory it never wrote (MALLOC_PERTURB_ changes the file), and
      * bytes must depend on pixels only */

@@ -8,6 +8,8 @@
 #include "media/scale.h"
 #include "media/sound.h"
 
+enum { HM_ENCODER_CRF = 19 };
+
 typedef struct { const char *key, *value; } hm_tag;
 
 /* A finished file's bytes on their way to its name: *out (malloc'ed, the caller's) takes their place. */
@@ -17,6 +19,7 @@ typedef himmel_status hm_seal_fn(void *user, const uint8_t *in, size_t n, uint8_
 typedef struct {
     int width, height;      /* even */
     int fps_num, fps_den;
+    int crf;                /* H.264 rate factor; 0: HM_ENCODER_CRF */
     const hm_tag *tags;     /* metadata of the file, copied */
     size_t n_tags;
     hm_seal_fn *seal;       /* may be NULL */

@@ -50,6 +50,8 @@ if command -v ffprobe >/dev/null; then
     check "other fps" test "$(ffprobe -v error -show_entries stream=r_frame_rate,nb_frames,width,height -of csv=p=0 fps.mp4)" \
         = 64,130,30000/1001,45
 fi
+for s in 5 35; do "$himmel" "dusk" "${quick[@]}" --crf $s -q -o crf$s.mp4; done
+check "a lower rate factor makes no larger file" test "$(stat -c %s crf5.mp4)" -gt "$(stat -c %s crf35.mp4)"
 MALLOC_PERTURB_=85 "$himmel" "sunset over a calm sea" "${quick[@]}" -q -o again.mp4 2>err.txt
 check "quiet is not quiet: $(cat err.txt)" test ! -s err.txt
 check "same request, other bytes" cmp -s film.mp4 again.mp4
@@ -111,6 +113,7 @@ for s in 0 0.5 60.5 -1 nan inf abc ""; do refuse 2 "seconds" "dusk" --seconds "$
 for s in 0 -24 121 24/0 abc 1/2/3; do refuse 2 "fps" "dusk" --fps "$s" -o x.mp4; done
 for s in -1 1.5 99999999999999999999 abc; do refuse 2 "seed" "dusk" --seed "$s" -o x.mp4; done
 for s in 0 -3 201 2.5 abc; do refuse 2 "steps" "dusk" --steps "$s" -o x.mp4; done
+for s in 0 -1 41 2.5 abc; do refuse 2 "crf" "dusk" --crf "$s" -o x.mp4; done
 for s in 0 0.9 21 abc; do refuse 2 "guidance" "dusk" --guidance "$s" -o x.mp4; done
 for s in 0 -2 abc 1025; do refuse 2 "threads" "dusk" --threads "$s" -o x.mp4; done
 for s in 0 -1 x; do refuse 2 "variations" "dusk" -n "$s" -o x.mp4; done
