@@ -1,5 +1,5 @@
 /* watermark_canvas.c - frames to evidence.   SPDX-License-Identifier: MIT
- *   luma -area-> canvas of about 480 x 480 samples -two bands, each / local noise-> pooled, a canvas for each second
+ *   luma -area-> canvas of about 480 x 480 samples -three bands, each / local noise-> pooled, a canvas for each second
  * A sample's weight is what it would be for the best linear detector: expected mark / variance of the picture there. */
 #include <math.h>
 #include <stdlib.h>
@@ -7,10 +7,7 @@
 
 #include "provenance/watermark_pool.h"
 
-enum {
-    CANVAS_MEAN = 480,    /* root of the samples of a canvas: 240 a tile of a whole picture */
-    NEAR = 6, FAR = 24    /* radius of the means that split the bands: 18 and 5 cycles a tile */
-};
+enum { CANVAS_MEAN = 480 }; /* root of the samples of a canvas: 240 a tile of a whole picture */
 
 /* ---- area and linear resampling of one axis ---- */
 
@@ -155,12 +152,12 @@ static void box(float *out, const float *in, float *lines, float *column, int w,
 }
 
 /* to += band / variance x expected mark; the mark grows with the deviation as it was written, and deviations of more
- * than 2.5 count as such. */
+ * than 2.5 count as such. The 0.2: where it is very smooth, coders leave nothing of the mark. */
 HM_CLONES static void add_band(float *restrict to, const float *restrict band, const float *restrict variance, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         const float v = variance[i] > 0 ? variance[i] : 0;
-        const float dev = sqrtf(v + 0.1f), limit = 2.5f * dev;
+        const float dev = sqrtf(v + 0.2f), limit = 2.5f * dev;
         const float b = band[i] > limit ? limit : band[i] < -limit ? -limit : band[i];
         to[i] += b * (0.8f + 0.3f * dev) / (dev * dev);
     }
@@ -169,7 +166,7 @@ HM_CLONES static void add_band(float *restrict to, const float *restrict band, c
 /* Bands between means of growing radius, from the finest on; each goes to the evidence by itself. */
 static void evidence(hm_wm_pool *p, float *to)
 {
-    static const int radius[] = {6, 24};
+    static const int radius[] = {1, 4, 12}; /* about 80, 27 and 10 cycles a tile */
     const size_t n = (size_t)p->cw * (size_t)p->ch;
     float column[HM_WM_CANVAS_SIDE], *fine = p->luma, *coarse = p->near;
     for (size_t b = 0; b < HM_COUNT(radius); b++) {

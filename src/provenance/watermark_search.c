@@ -9,7 +9,7 @@
 #include "provenance/watermark_internal.h"
 
 enum { N = HM_WM_GRID, NN = N * N };
-static const double coded_wave = 16; /* pixels */
+static const double coded_wave = 20; /* pixels */
 
 struct hm_wm_search {
     hm_wm_layout l;
@@ -232,7 +232,7 @@ static void cells_at(hm_wm_search *s, const hm_wm_canvas *c, const hm_wm_pose *p
 /* How much of the mark is left in each ring, from its sync cells; few cells lean on what is usual (even: all of them). */
 static void ring_gains(const hm_wm_search *s, bool even, float gain[HM_WM_RINGS])
 {
-    const float lean = even ? 1e6f : 60;
+    const float lean = even ? 1e6f : 120;
     float sum[HM_WM_RINGS] = {0}, n[HM_WM_RINGS] = {0}, usual[HM_WM_RINGS] = {0}, with = 0, all = 1e-6f;
     for (int i = 0; i < s->l.n; i++) {
         const hm_wm_cell *e = &s->l.cell[i];
