@@ -94,7 +94,7 @@ def make_batch(d, B, T, extra, codec, o, seed, level=None):
     if not check and d.subject is not None and o.subject > 1:
         s = d.subject[pick[:, None], t].float()
         s = torch.where(mirror[:, None, None, None], s.flip(3), s).flatten(1)
-        more = (o.subject - 1) / 255 * (0.25 / (s.mean(1) / 255).clamp(min=1e-9)).clamp(max=1)
+        more = ((0.95 - level) / 0.25).clamp(0, 1) * (o.subject - 1) / 255 * (0.25 / (s.mean(1) / 255).clamp(min=1e-9)).clamp(max=1)
         weight[:, : T * A] *= 1 + more[:, None] * s
     free, lv = ~known[..., None], level[:, None, None]
     ids = d.ids[pick, mirror.long(), (rand(B) * d.ids.shape[2]).long() if not check else 0]

@@ -19,6 +19,8 @@ himmel_status hm_batch_init(hm_batch *b, int64_t max_B, int64_t max_N, int64_t K
     b->x = malloc(n * (size_t)K * sizeof(float));
     b->target = malloc(n * (size_t)K * sizeof(float));
     b->levels = malloc((size_t)max_B * 2 * sizeof(float));
+    b->share = malloc(n * sizeof(float));
+    b->share_weight = malloc(n * sizeof(float));
     b->row = malloc(n * sizeof(int32_t));
     b->weight = malloc(n * sizeof(float));
     b->pos = malloc((size_t)max_N * sizeof *b->pos);
@@ -26,7 +28,7 @@ himmel_status hm_batch_init(hm_batch *b, int64_t max_B, int64_t max_N, int64_t K
     b->ids = malloc(nt * sizeof(int32_t));
     b->mask = malloc(nt * sizeof(int32_t));
     b->text_mask = malloc(nt * sizeof(float));
-    if (b->x && b->target && b->levels && b->row && b->weight && b->pos && b->place && b->ids && b->mask && b->text_mask)
+    if (b->x && b->target && b->levels && b->share && b->share_weight && b->row && b->weight && b->pos && b->place && b->ids && b->mask && b->text_mask)
         return HIMMEL_OK;
     hm_batch_deinit(b);
     return hm_fail(err, HIMMEL_ENOMEM, "out of memory for a batch of %lld tokens", (long long)n);
@@ -37,6 +39,8 @@ void hm_batch_deinit(hm_batch *b)
     free(b->x);
     free(b->target);
     free(b->levels);
+    free(b->share);
+    free(b->share_weight);
     free(b->row);
     free(b->weight);
     free(b->pos);
@@ -140,13 +144,29 @@ static void add_noise(hm_batch *b, int64_t i, float t, const uint8_t *known, uin
 static void weigh_subject(hm_batch *b, int64_t i, const uint8_t *share, bool mirror, double most)
 {
     const int64_t gw = b->gw, film = b->T * b->gh * gw;
+    const double gate = fmin(1, fmax(0, (0.95 - (double)b->levels[2 * i]) / 0.25));
     double sum = 0;
     for (int64_t n = 0; n < film; n++) sum += share[n];
-    const double part = sum / (255.0 * (double)film), more = (most - 1) / 255 * fmin(1, 0.25 / fmax(part, 1e-9));
+    const double part = sum / (255.0 * (double)film), more = gate * (most - 1) / 255 * fmin(1, 0.25 / fmax(part, 1e-9));
     float *w = b->weight + i * b->N;
     for (int64_t n = 0; n < film; n++) {
         const int64_t x = n % gw, from = mirror ? n - x + gw - 1 - x : n;
         w[n] *= (float)(1 + more * share[from]);
+    }
+}
+
+/* Where the subject is, as something to be told from the noisy tokens and the words. */
+static void take_share(hm_batch *b, int64_t i, const uint8_t *share, bool mirror)
+{
+    const int64_t gw = b->gw, film = b->T * b->gh * gw;
+    float *to = b->share + i * b->N, *w = b->share_weight + i * b->N;
+    memset(to, 0, (size_t)b->N * sizeof *to);
+    memset(w, 0, (size_t)b->N * sizeof *w);
+    if (!share) return;
+    for (int64_t n = 0; n < film; n++) {
+        const int64_t x = n % gw;
+        to[n] = (float)share[mirror ? n - x + gw - 1 - x : n] * (1 / 255.0f);
+        w[n] = b->weight[i * b->N + n] > 0 ? 1.0f : 0.0f;
     }
 }
 
@@ -190,8 +210,9 @@ static void fill_sample(hm_batch *b, const fill_ctx *f, int64_t i)
     const float u = (float)(f->o->t_mean + f->o->t_scale * hm_rng_normal(&r));
     const float t = check ? (float)f->o->fixed_t : 1.0f / (1.0f + expf(-u));
     add_noise(b, i, t, known, f->seed ^ 0x6e6f697365ull, f->step);
-    if (!check && s->subject && f->o->subject > 0)
-        weigh_subject(b, i, s->subject + (at * T0 + from) * area, mirror, f->o->subject);
+    const uint8_t *share = s->subject ? s->subject + (at * T0 + from) * area : NULL;
+    take_share(b, i, share, mirror);
+    if (!check && share && f->o->subject > 0) weigh_subject(b, i, share, mirror, f->o->subject);
 }
 
 /* Keep only as many text columns as the longest caption of the batch needs (a multiple of 8). */

@@ -12,7 +12,8 @@ typedef struct {
     double drop_prompt, drop_fact; /* 0.10, 0.15 */
     double known;                  /* share of samples with known tokens (stills, seconds, boxes, shapes), 0.5 for clips */
     double t_mean, t_scale;        /* logit-normal noise levels: 1.5, 1.8 */
-    double subject;                /* weight of the loss in blocks of the subject, against 1 elsewhere; 0 = 1 */
+    double subject;                /* weight of the loss in blocks of the subject, against 1 elsewhere; 0 = 1. Fades from level
+                                    * 0.7 to 0.95: where x_t does not show the subject, a loss that weighs it more wants more of it */
     double fixed_t;                /* >= 0: every sample at this level, nothing known, nothing dropped (validation) */
 } hm_batch_opts;
 
@@ -24,6 +25,7 @@ typedef struct {
     float *levels;       /* [2B]: sample b has levels 2b (its noise level) and 2b+1 (0, known tokens) */
     int32_t *row;        /* [B*N] */
     float *weight;       /* [B*N] of the loss; 0 where known */
+    float *share, *share_weight; /* [B*N] how much of a block is the subject, 0..1; 1 where that is to be learnt, else 0 */
     double (*pos)[3];    /* [N], of every sample: extra stills differ per batch */
     float *place;        /* [N,HM_H1_PLACE], likewise */
     int32_t *ids, *mask; /* [B,text_len], used as [B,M] after packing */

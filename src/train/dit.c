@@ -22,11 +22,12 @@
 #include "train/train.h"
 
 static const char DIT[] = "model.diffusion_model.", TEXT[] = "text_encoder.";
+enum { LAYOUT_LAYERS = 2 }; /* the subject's map is read from the features after this share, 1/2, of the blocks */
 
 typedef struct {
     const char *model, *out, *state, *data, *val, *log;
     int64_t steps, batch_tokens, seed, val_every, save_every, layers, heads, threads, decay_from, warmup;
-    double minutes, images, lr, lr_muon, text_lr, ema, known, t_mean, t_scale, subject;
+    double minutes, images, lr, lr_muon, text_lr, ema, known, t_mean, t_scale, subject, layout;
     bool f32, fresh;
 } dit_opts;
 
@@ -39,6 +40,7 @@ typedef struct {
     hm_codec *codec;
     hm_dit dit;
     hm_t5 t5;
+    hm_tensor *layout_w, *layout_b; /* [1,D], [1]: in training only */
     hm_params ps;
     hm_cache data, val;
     bool has_val;
@@ -61,7 +63,7 @@ static himmel_status parse(dit_run *r, himmel_error *err)
     r->before.manifest = "";
     *o = (dit_opts){.steps = 1000000, .batch_tokens = 3456, .seed = 1, .val_every = 250, .save_every = 500, .layers = 8,
                     .heads = 5, .warmup = 50, .decay_from = 0, .images = 0.5, .lr = 1e-3,
-                    .lr_muon = 0.02, .ema = 0.999, .known = 0.5, .t_mean = 1.5, .t_scale = 1.8, .subject = 1};
+                    .lr_muon = 0.02, .ema = 0.999, .known = 0.5, .t_mean = 1.5, .t_scale = 1.8, .subject = 1, .layout = 5};
     const hm_option_spec spec[] = {
         {"model", HM_O_STR, &o->model, 0, 0}, {"out", HM_O_STR, &o->out, 0, 0}, {"state", HM_O_STR, &o->state, 0, 0},
         {"data", HM_O_STR, &o->data, 0, 0}, {"val", HM_O_STR, &o->val, 0, 0}, {"log", HM_O_STR, &o->log, 0, 0},
@@ -73,7 +75,7 @@ static himmel_status parse(dit_run *r, himmel_error *err)
         {"ema", HM_O_REAL, &o->ema, 0, 1}, {"known", HM_O_REAL, &o->known, 0, 1}, {"warmup", HM_O_INT, &o->warmup, 1, 1e9},
         {"decay-from", HM_O_INT, &o->decay_from, 0, 1e9}, {"threads", HM_O_INT, &o->threads, 1, 1024},
         {"t-mean", HM_O_REAL, &o->t_mean, -5, 5}, {"t-scale", HM_O_REAL, &o->t_scale, 0.1, 5},
-        {"text-lr", HM_O_REAL, &o->text_lr, 0, 1}, {"subject", HM_O_REAL, &o->subject, 1, 100},
+        {"text-lr", HM_O_REAL, &o->text_lr, 0, 1}, {"subject", HM_O_REAL, &o->subject, 1, 100}, {"layout", HM_O_REAL, &o->layout, 0, 1000},
         {"f32", HM_O_FLAG, &o->f32, 0, 0}, {"fresh", HM_O_FLAG, &o->fresh, 0, 0}};
     const himmel_status rc = hm_options_parse("train dit", spec, HM_COUNT(spec), r->job->opts, r->job->n_opts, err);
     if (rc) return rc;
@@ -108,7 +110,11 @@ static himmel_status open_parts(dit_run *r, himmel_error *err)
     if (!has_dit) r->ps.from = NULL;
     else if ((rc = hm_history_read(&r->before, r->model, err))) return rc;
     if ((rc = hm_dit_init(&r->dit, &r->cfg.dit, err))) return rc;
-    return hm_dit_params(&r->dit, DIT, hm_params_bind, &r->ps, err);
+    rc = hm_dit_params(&r->dit, DIT, hm_params_bind, &r->ps, err);
+    const int64_t D = (int64_t)r->cfg.dit.n_heads * r->cfg.dit.head_dim;
+    if (!rc) rc = hm_params_bind(&r->ps, HM_TRAIN_ONLY "layout.weight", HM_DIMS(1, D), &r->layout_w, err);
+    if (!rc) rc = hm_params_bind(&r->ps, HM_TRAIN_ONLY "layout.bias", HM_DIMS(1), &r->layout_b, err);
+    return rc;
 }
 
 static himmel_status open_data(dit_run *r, himmel_error *err)
@@ -192,8 +198,8 @@ static himmel_status save_model(dit_run *r, himmel_error *err)
     return rc;
 }
 
-/* Forward of the batch: -> loss (scalar on r->g). */
-static hm_tensor *forward(dit_run *r)
+/* Forward of the batch: -> loss (scalar on r->g), with that of the subject's map if asked. */
+static hm_tensor *forward(dit_run *r, bool layout)
 {
     hm_batch *b = &r->batch;
     hm_graph *g = r->g;
@@ -201,12 +207,20 @@ static hm_tensor *forward(dit_run *r)
     hm_tensor *cosine = hm_new(g, HM_F32, HM_DIMS(1, b->N, D / 2)), *sine = hm_new(g, HM_F32, HM_DIMS(1, b->N, D / 2));
     hm_dit_rope(&r->cfg.dit, (const double(*)[3])b->pos, b->N, cosine->data, sine->data);
     hm_tensor *x = hm_cast(g, hm_wrap(g, HM_F32, HM_DIMS(b->B, b->N, b->K), b->x), hm_act(g));
+    hm_tensor *half = NULL;
     hm_tensor *text = hm_t5_forward(g, &r->t5, b->ids, b->mask, b->B, b->M);
     const hm_dit_input in = {.x = x, .levels = b->levels, .n_levels = 2 * b->B, .row = b->row, .cosine = cosine,
                              .sine = sine, .place = b->place, .text = text,
+                             .tap = layout ? HM_MAX(1, r->cfg.dit.n_layers / LAYOUT_LAYERS) : 0, .tapped = &half,
                              .text_mask = hm_wrap(g, HM_F32, HM_DIMS(b->B, b->M), b->text_mask)};
     hm_tensor *v = hm_dit_forward(g, &r->dit, &in);
-    return hm_loss_mse(g, v, hm_wrap(g, HM_F32, HM_DIMS(b->B, b->N, b->K), b->target), b->weight, NULL, 0);
+    hm_tensor *loss = hm_loss_mse(g, v, hm_wrap(g, HM_F32, HM_DIMS(b->B, b->N, b->K), b->target), b->weight, NULL, 0);
+    if (!half) return loss;
+    /* Where the subject will be, from the features halfway: "on the left" moves a few blocks in hundreds, which the velocity's
+     * loss hardly shows. */
+    for (int64_t i = 0; i < b->B * b->N; i++) b->share_weight[i] *= (float)r->o.layout;
+    hm_tensor *map = hm_linear(g, half, r->layout_w, r->layout_b);
+    return hm_add_t(g, loss, hm_loss_mse(g, map, hm_wrap(g, HM_F32, HM_DIMS(b->B, b->N, 1), b->share), b->share_weight, NULL, 0));
 }
 
 static int64_t batch_size(const dit_run *r, const hm_group *g)
@@ -258,7 +272,7 @@ static float validate(dit_run *r)
                 hm_graph_reset(r->g);
                 hm_batch_fill(&r->batch, &r->val, g, hm_codec_parity(r->codec), r->tok, &bo,
                               HM_MIN(g->n, batch_size(r, g)), 99, (int64_t)(k * 16) + j);
-                part += (double)*(float *)forward(r)->data / rounds;
+                part += (double)*(float *)forward(r, false)->data / rounds;
             }
             hm_log(r->log, " t%.2f %.4f", level[k], part);
             sum += part / HM_COUNT(level);
@@ -305,7 +319,7 @@ static himmel_status one_step(dit_run *r, meter *m, himmel_error *err)
     m->fill_s += hm_now() - t0;
     hm_graph_reset(r->g);
     hm_params_zero_grad(&r->ps);
-    hm_tensor *loss = forward(r);
+    hm_tensor *loss = forward(r, r->o.layout > 0);
     hm_backward(r->g, loss, 1.0f);
     m->loss += (double)*(float *)loss->data;
     const double norm = hm_optim_step(&r->opt, &r->ps, r->step);

@@ -28,6 +28,9 @@ typedef struct {
     const hm_st *from; /* start values: tensors of the same name and shape, NULL or absent = fresh */
 } hm_params;
 
+/* Parameters whose names begin so take part in training and are in its state, but not in what is released. */
+#define HM_TRAIN_ONLY "train_only."
+
 void hm_params_init(hm_params *ps, hm_dtype dtype, uint64_t seed, const hm_st *from);
 void hm_params_deinit(hm_params *ps);
 /* An hm_param_fn; user is the hm_params. Fresh values by name and shape: see params.c. */

@@ -76,8 +76,12 @@ static void check_subject(const hm_batch *b, const hm_batch *heavy)
     for (int64_t n = 0; n < b->B * b->N; n++) {
         const float t = b->levels[b->row[n]], clean = b->x[n * K] - t * b->target[n * K];
         const bool subject = (int)lrintf(clean) % 16 / 2 == 1 && n % b->N < b->T * AREA;
-        CHECK(fabsf(heavy->weight[n] - (subject ? 3 : 1) * b->weight[n]) < 1e-4f, "token %d weighs %g, not %d x %g", (int)n,
-              (double)heavy->weight[n], subject ? 3 : 1, (double)b->weight[n]);
+        const float level = b->levels[b->row[n] / 2 * 2], most = subject ? 3 : 1, times = heavy->weight[n] / b->weight[n];
+        if (!b->weight[n]) continue;
+        CHECK(level > 0.7f || fabsf(times - most) < 1e-4f, "token %d at level %g weighs %g times as much", (int)n, (double)level, (double)times);
+        CHECK(level < 0.95f || fabsf(times - 1) < 1e-4f, "token %d at level %g weighs %g times as much", (int)n, (double)level, (double)times);
+        CHECK(times > 1 - 1e-4f && times < most + 1e-4f, "token %d: %g", (int)n, (double)times);
+        CHECK(heavy->share[n] == (float)subject && heavy->share_weight[n] == 1, "token %d: share %g", (int)n, (double)heavy->share[n]);
     }
 }
 

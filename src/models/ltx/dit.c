@@ -166,6 +166,7 @@ hm_tensor *hm_dit_forward(hm_graph *g, const hm_dit *m, const hm_dit_input *in)
         if (before) y = replace_perturbed(&f, y, before);
         show(&f, "", y);
         x = hm_settle(g, mark, x, y);
+        if (f.layer + 1 == in->tap) *in->tapped = x;
     }
     f.layer = -1;
     hm_tensor *mod = hm_mod_table(g, e, m->table); /* [R,2,D]: shift, scale */

@@ -54,6 +54,7 @@ typedef struct {
     hm_tensor *text;         /* [B,M,caption_channels], before caption_projection */
     const hm_tensor *text_mask; /* [B,M] f32: 0 for tokens, -10000 for padding; may be NULL */
     uint64_t stg_layers; int stg_mode; const float *stg_keep; /* bit l = perturbed layer; HM_STG_*; keep [B]: 0 = perturbed sample */
+    int tap; hm_tensor **tapped; /* the tokens [B,N,D] after block tap - 1, for a loss of their own; 0: none. With a tape only */
     void (*on_tensor)(void *user, const char *name, const hm_tensor *t); void *user; /* parity: intermediates by name, may be NULL */
 } hm_dit_input;
 /* -> velocity [B,N,out_channels] in activation dtype (f32 if the graph is). */
