@@ -112,8 +112,8 @@ static himmel_status open_parts(dit_run *r, himmel_error *err)
     if ((rc = hm_dit_init(&r->dit, &r->cfg.dit, err))) return rc;
     rc = hm_dit_params(&r->dit, DIT, hm_params_bind, &r->ps, err);
     const int64_t D = (int64_t)r->cfg.dit.n_heads * r->cfg.dit.head_dim;
-    if (!rc) rc = hm_params_bind(&r->ps, HM_TRAIN_ONLY "layout.weight", HM_DIMS(1, D), &r->layout_w, err);
-    if (!rc) rc = hm_params_bind(&r->ps, HM_TRAIN_ONLY "layout.bias", HM_DIMS(1), &r->layout_b, err);
+    if (!rc) rc = hm_params_bind(&r->ps, HM_TRAIN_ONLY "layout.proj_out.weight", HM_DIMS(1, D), &r->layout_w, err);
+    if (!rc) rc = hm_params_bind(&r->ps, HM_TRAIN_ONLY "layout.proj_out.bias", HM_DIMS(1), &r->layout_b, err);
     return rc;
 }
 
@@ -219,7 +219,7 @@ static hm_tensor *forward(dit_run *r, bool layout)
     /* Where the subject will be, from the features halfway: "on the left" moves a few blocks in hundreds, which the velocity's
      * loss hardly shows. */
     for (int64_t i = 0; i < b->B * b->N; i++) b->share_weight[i] *= (float)r->o.layout;
-    hm_tensor *map = hm_linear(g, half, r->layout_w, r->layout_b);
+    hm_tensor *map = hm_linear(g, hm_rmsnorm(g, half, NULL, r->cfg.dit.norm_eps), r->layout_w, r->layout_b);
     return hm_add_t(g, loss, hm_loss_mse(g, map, hm_wrap(g, HM_F32, HM_DIMS(b->B, b->N, 1), b->share), b->share_weight, NULL, 0));
 }
 
