@@ -63,7 +63,7 @@ static himmel_status parse(dit_run *r, himmel_error *err)
     r->before.manifest = "";
     *o = (dit_opts){.steps = 1000000, .batch_tokens = 3456, .seed = 1, .val_every = 250, .save_every = 500, .layers = 8,
                     .heads = 5, .warmup = 50, .decay_from = 0, .images = 0.5, .lr = 1e-3,
-                    .lr_muon = 0.02, .ema = 0.999, .known = 0.5, .t_mean = 1.5, .t_scale = 1.8, .subject = 1, .layout = 5};
+                    .lr_muon = 0.02, .ema = 0.999, .known = 0.5, .t_mean = 1.5, .t_scale = 1.8, .subject = 1, .layout = 0.2};
     const hm_option_spec spec[] = {
         {"model", HM_O_STR, &o->model, 0, 0}, {"out", HM_O_STR, &o->out, 0, 0}, {"state", HM_O_STR, &o->state, 0, 0},
         {"data", HM_O_STR, &o->data, 0, 0}, {"val", HM_O_STR, &o->val, 0, 0}, {"log", HM_O_STR, &o->log, 0, 0},
