@@ -233,9 +233,10 @@ def dit_block(p, c, x, ada, known, rope, text, text_bias):
     return (x + h * m(5)).to(x.dtype)
 
 
-def dit(p, c, x, levels, known, rope, where, text, mask, block=dit_block, act=None):
+def dit(p, c, x, levels, known, rope, where, text, mask, block=dit_block, act=None, tap=0):
     """Velocity of x [B,N,K]. levels [b,2]: noise level of unknown and known tokens, b = B or 1; known [b,N] bool;
-    where: of place(), on x's device; text [B,M,d], mask [B,M] 1 = token. act: dtype of the residual stream (None: x's)."""
+    where: of place(), on x's device; text [B,M,d], mask [B,M] 1 = token. act: dtype of the residual stream (None: x's).
+    tap: with the tokens after that many blocks, for a loss of their own."""
     a, b = "adaln_single.", levels.shape[0]
     f = torch.exp(-math.log(1e4) * torch.arange(128, device=x.device) / 128)
     s = (levels.float() * 1000)[..., None] * f
@@ -251,9 +252,12 @@ def dit(p, c, x, levels, known, rope, where, text, mask, block=dit_block, act=No
     for i in range(c["num_layers"]):
         n = f"transformer_blocks.{i}."
         x = block({k[len(n):]: v for k, v in p.items() if k.startswith(n)}, c, x, ada, known, rope, text, bias)
+        if i + 1 == tap:
+            half = x
     mod = (e[:, :, None] + p["scale_shift_table"]).float()
     shift, scale = (torch.where(known[..., None], mod[:, 1:2, s], mod[:, 0:1, s]) for s in (0, 1))
-    return linear(p, "proj_out", (layer_norm(x, c["norm_eps"]) * (1 + scale) + shift).to(x.dtype))
+    v = linear(p, "proj_out", (layer_norm(x, c["norm_eps"]) * (1 + scale) + shift).to(x.dtype))
+    return (v, half) if tap else v
 
 
 def mse(pred, target, weight, l1=0.0):

@@ -125,4 +125,5 @@ class Optim:
             t.copy_(tensors[k])
 
     def averaged(self, prefix=""):
-        return {prefix + k: self.view(self.ema, k) for k in self.names}
+        """What is released."""
+        return {prefix + k: self.view(self.ema, k) for k in self.names if not k.startswith("train_only.")}

@@ -18,6 +18,7 @@ from optim import Optim
 from world import codec_hash
 
 LEVELS = (0.2, 0.5, 0.8, 0.95, 1.0)  # of validation
+LAYOUT = "train_only.layout.proj_out"  # src/train/dit.c
 CROPS = (2, 4, 6, 11)  # latent frames of time crops: few shapes, each is captured once
 
 
@@ -91,9 +92,12 @@ def make_batch(d, B, T, extra, codec, o, seed, level=None):
     level = torch.full((B,), level, device=dev) if check else torch.sigmoid(o.t_mean + o.t_scale * torch.randn(B, generator=g, device=dev))
     eps = torch.randn(x.shape, generator=g, device=dev)
     weight = (N / (~known).sum(1).clamp(min=1)).clamp(max=4.0)[:, None] * ~known
-    if not check and d.subject is not None and o.subject > 1:
+    share, told = torch.zeros_like(weight), torch.zeros_like(weight)
+    if d.subject is not None:
         s = d.subject[pick[:, None], t].float()
         s = torch.where(mirror[:, None, None, None], s.flip(3), s).flatten(1)
+        share[:, : T * A], told[:, : T * A] = s / 255, ~known[:, : T * A]
+    if not check and d.subject is not None and o.subject > 1:
         more = ((0.95 - level) / 0.25).clamp(0, 1) * (o.subject - 1) / 255 * (0.25 / (s.mean(1) / 255).clamp(min=1e-9)).clamp(max=1)
         weight[:, : T * A] *= 1 + more[:, None] * s
     free, lv = ~known[..., None], level[:, None, None]
@@ -103,7 +107,7 @@ def make_batch(d, B, T, extra, codec, o, seed, level=None):
         empty[:, 0] = 1
         ids = torch.where((rand(B) < 0.10)[:, None], empty, ids)
     return dict(x=torch.where(free, (1 - lv) * x + lv * eps, x), target=torch.where(free, eps - x, torch.zeros_like(x)), weight=weight,
-                levels=torch.stack((level, torch.zeros_like(level)), 1), known=known, ids=ids)
+                levels=torch.stack((level, torch.zeros_like(level)), 1), known=known, ids=ids, share=share, told=told)
 
 
 class Trainer:
@@ -119,7 +123,10 @@ class Trainer:
         self.c, start = c, dict(old or h.fresh(h.dit_shapes(c), o.seed))
         place = "place_proj.weight"
         start.setdefault(place, h.fresh({place: h.dit_shapes(c)[place]}, o.seed)[place].to(o.device))
-        self.opt = Optim({k: start[k] for k in h.dit_shapes(c)}, o.device, lr_muon=o.lr_muon, lr_adamw=o.lr, ema=o.ema, warmup=o.warmup)
+        shapes = h.dit_shapes(c)
+        D = shapes["patchify_proj.bias"][0]
+        start |= {LAYOUT + ".weight": torch.zeros(1, D, device=o.device), LAYOUT + ".bias": torch.zeros(1, device=o.device)}
+        self.opt = Optim({k: start[k] for k in [*shapes, LAYOUT + ".weight", LAYOUT + ".bias"]}, o.device, lr_muon=o.lr_muon, lr_adamw=o.lr, ema=o.ema, warmup=o.warmup)
         self.data, self.manifest = open_cache(o.data, codec_hash(m.tensors), o.device)
         self.val = open_cache(o.val, codec_hash(m.tensors), o.device)[0] if o.val else []
         self.step, self.samples, self.seconds = 0, 0, 0.0
@@ -153,16 +160,21 @@ class Trainer:
             self.places[key] = h.place(self.c, T, gh, gw, h.positions(*key)).to(self.device)
         return self.places[key]
 
-    def forward(self, p, b):
+    def forward(self, p, b, layout=False):
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.act == torch.bfloat16, cache_enabled=False):
             mask = b["ids"] != 0
             with torch.no_grad():
                 text = self.m.text(b["ids"], mask)
-            v = h.dit(p, self.c, b["x"], b["levels"], b["known"], (b["rope"][0], b["rope"][1]), b["place"], text, mask, self.block, self.act)
-        return h.mse(v, b["target"], b["weight"])
+            tap = max(1, self.c["num_layers"] // 2) if layout else 0
+            v = h.dit(p, self.c, b["x"], b["levels"], b["known"], (b["rope"][0], b["rope"][1]), b["place"], text, mask, self.block, self.act, tap)
+            if layout:  # the subject's map from the features halfway (src/train/dit.c)
+                v, half = v
+                told = h.linear(p, LAYOUT, h.rms_norm(half, None, self.c["norm_eps"]))
+        loss = h.mse(v, b["target"], b["weight"])
+        return loss + h.mse(told, b["share"][..., None], self.o.layout * b["told"]) if layout else loss
 
     def learn(self, b):
-        loss = self.forward(self.opt.p, b)
+        loss = self.forward(self.opt.p, b, self.o.layout > 0)
         loss.backward()
         return loss.detach()
 
@@ -320,7 +332,7 @@ def options():
                         ("heads", 5), ("warmup", 50), ("frames", 11), ("compile", 1), ("graph", 1)):
         a.add_argument("--" + name, type=int, default=value)
     for name, value in (("seconds", 1e9), ("images", 0.5), ("lr", 1e-3), ("lr-muon", 0.02), ("ema", 0.999), ("known", 0.5), ("t-mean", 1.5),
-                        ("t-scale", 1.8), ("subject", 1.0), ("decay", 0.0)):
+                        ("t-scale", 1.8), ("subject", 1.0), ("layout", 0.2), ("decay", 0.0)):
         a.add_argument("--" + name, type=float, default=value)
     for name in ("f32", "fresh"):
         a.add_argument("--" + name, action="store_true")

@@ -112,8 +112,8 @@ static himmel_status open_parts(dit_run *r, himmel_error *err)
     if ((rc = hm_dit_init(&r->dit, &r->cfg.dit, err))) return rc;
     rc = hm_dit_params(&r->dit, DIT, hm_params_bind, &r->ps, err);
     const int64_t D = (int64_t)r->cfg.dit.n_heads * r->cfg.dit.head_dim;
-    if (!rc) rc = hm_params_bind(&r->ps, HM_TRAIN_ONLY "layout.proj_out.weight", HM_DIMS(1, D), &r->layout_w, err);
-    if (!rc) rc = hm_params_bind(&r->ps, HM_TRAIN_ONLY "layout.proj_out.bias", HM_DIMS(1), &r->layout_b, err);
+    if (!rc) rc = hm_params_bind(&r->ps, "model.diffusion_model." HM_TRAIN_ONLY "layout.proj_out.weight", HM_DIMS(1, D), &r->layout_w, err);
+    if (!rc) rc = hm_params_bind(&r->ps, "model.diffusion_model." HM_TRAIN_ONLY "layout.proj_out.bias", HM_DIMS(1), &r->layout_b, err);
     return rc;
 }
 

@@ -181,7 +181,7 @@ himmel_status hm_params_export(hm_params *ps, hm_st_writer *w, hm_dtype dtype, h
 {
     for (size_t i = 0; i < ps->n; i++) {
         hm_param *p = ps->p[i];
-        if (!strncmp(p->name, HM_TRAIN_ONLY, sizeof HM_TRAIN_ONLY - 1)) continue;
+        if (has(p->name, HM_TRAIN_ONLY)) continue;
         const void *data = p->ema; /* f32: written as it is */
         if (dtype != HM_F32) {     /* the working copy is the buffer; it holds dtype only if they agree */
             if (p->work.dtype != dtype)

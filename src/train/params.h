@@ -28,7 +28,7 @@ typedef struct {
     const hm_st *from; /* start values: tensors of the same name and shape, NULL or absent = fresh */
 } hm_params;
 
-/* Parameters whose names begin so take part in training and are in its state, but not in what is released. */
+/* Parameters with this in their names take part in training and are in its state, but not in what is released. */
 #define HM_TRAIN_ONLY "train_only."
 
 void hm_params_init(hm_params *ps, hm_dtype dtype, uint64_t seed, const hm_st *from);

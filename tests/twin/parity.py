@@ -9,7 +9,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import himmel1 as h
 from optim import Optim, is_muon
 
-STEPS, LARGE = 20, 3  # steps of the optimiser; of a large model, where each is seconds on a CPU
+STEPS, LARGE, NORMS = 20, 3, 8  # steps of the optimiser; of a large model, where each is seconds on a CPU
 
 
 def steps_for(params):
@@ -44,7 +44,8 @@ def transformer(m, d, say):
         losses.append(float(loss))
         norms.append(float(opt.norm))
     say(f"{steps} optimiser steps, losses", step_error(losses, d["loss"]), 1e-3)
-    say(f"{steps} optimiser steps, gradient norms", step_error(norms, d["norm"]), 2e-2)
+    # of the first steps: a bf16 value of Muon that is rounded the other way doubles its difference at every step from then on
+    say(f"{min(steps, NORMS)} optimiser steps, gradient norms", step_error(norms[:NORMS], d["norm"]), 2e-3)
 
 
 def h_part(p, prefix):
