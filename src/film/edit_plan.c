@@ -225,8 +225,8 @@ static himmel_status add_gap(hm_edit *d, int a, int b, double gap, himmel_error 
             const double s = last_time(d, ends[k]);
             context[k] = HM_MIN(room, (int)(s + 0.1));
             if (context[k] < 1)
-                return hm_fail(err, HIMMEL_EINVAL, "%s: %.2f s long, at least 1 s is needed to go on from",
-                               hm_clip_path(d->clip[ends[k]]), hm_clip_seconds(d->clip[ends[k]]));
+                return hm_fail(err, HIMMEL_EINVAL, "%s: its last picture is at second %.2f, at 0.9 or later it could be gone on from",
+                               hm_clip_path(d->clip[ends[k]]), s);
         }
     const int T = 1 + context[0] + whole + context[1];
     himmel_status rc = new_take(d, T, true, err);
