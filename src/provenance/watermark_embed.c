@@ -15,14 +15,15 @@ enum {
 };
 /* Code values, RMS. In blocks with a deviation below 1 the mark must stay at 1 or below, rounding included. */
 static const float flat_strength = 0.95f, strength_slope = 2.0f, slope_from = 0.7f, max_strength = 7.0f;
-static const double max_rms = 1.95;      /* of a frame: 42.2 dB with what rounding adds */
+static const double max_rms = 1.98;      /* of a frame: 42.1 dB with what rounding adds */
 
 struct hm_watermark {
     int w, h, n_threads;
     int bw, bh;           /* blocks */
     int8_t *pattern;      /* [h][w], UNIT = 1 */
     float *strength;      /* [bh][bw] of the frame at hand */
-    int16_t *fixed;       /* [bh][bw] the same, scaled, UNIT = 1 */
+    int16_t *fixed;       /* [bh][bw] the same, capped, UNIT = 1 */
+    float *energy;        /* [bh + 1][bw + 1] sum of the pattern's squares between the centres of four blocks */
 };
 
 /* The tile, repeated from the centre. */
@@ -46,6 +47,21 @@ static void lay_pattern(hm_watermark *m, const float *tile)
     }
 }
 
+static void measure_pattern(hm_watermark *m)
+{
+    const int half = BLOCK / 2;
+    for (int by = 0; by <= m->bh; by++)
+        for (int bx = 0; bx <= m->bw; bx++) {
+            int32_t sum = 0;
+            for (int y = HM_MAX(0, by * BLOCK - half); y < HM_MIN(m->h, by * BLOCK + half); y++)
+                for (int x = HM_MAX(0, bx * BLOCK - half); x < HM_MIN(m->w, bx * BLOCK + half); x++) {
+                    const int32_t p = m->pattern[(size_t)y * (size_t)m->w + (size_t)x];
+                    sum += p * p;
+                }
+            m->energy[by * (m->bw + 1) + bx] = (float)sum / (UNIT * UNIT);
+        }
+}
+
 static himmel_status make_pattern(hm_watermark *m, const hm_wm_payload *p, himmel_error *err)
 {
     uint8_t bytes[HM_WM_BYTES];
@@ -59,6 +75,7 @@ static himmel_status make_pattern(hm_watermark *m, const hm_wm_payload *p, himme
         hm_wm_layout_make(l);
         hm_wm_tile(l, coded, hm_wm_tile_side(m->w, m->h), TILE, tile, tile + TILE * TILE);
         lay_pattern(m, tile);
+        measure_pattern(m);
     }
     free(tile);
     free(l);
@@ -79,8 +96,9 @@ himmel_status hm_watermark_new(hm_watermark **out, int w, int h, const hm_wm_pay
     m->pattern = malloc((size_t)w * (size_t)h);
     m->strength = malloc(blocks * sizeof *m->strength);
     m->fixed = malloc(blocks * sizeof *m->fixed);
+    m->energy = malloc((size_t)(m->bw + 1) * (size_t)(m->bh + 1) * sizeof *m->energy);
     himmel_status rc = HIMMEL_OK;
-    if (!m->pattern || !m->strength || !m->fixed)
+    if (!m->pattern || !m->strength || !m->fixed || !m->energy)
         rc = hm_fail(err, HIMMEL_ENOMEM, "out of memory for the watermark of %dx%d", w, h);
     if (!rc) rc = make_pattern(m, p, err);
     if (rc) {
@@ -97,6 +115,7 @@ void hm_watermark_free(hm_watermark *m)
     free(m->pattern);
     free(m->strength);
     free(m->fixed);
+    free(m->energy);
     free(m);
 }
 
@@ -157,15 +176,37 @@ static void block_strength(hm_watermark *m, const hm_frame *f, int by)
     }
 }
 
-/* Strengths to fixed point, all of them lower where the frame as a whole would get too much. */
+/* Of the whole frame, were no strength above cap. Between the centres of four blocks, a b over c d, it is linear in both
+ * directions: the mean of its square is a ninth of the sum below. */
+static double frame_rms(const hm_watermark *m, float cap)
+{
+    double sum = 0;
+    for (int by = 0; by <= m->bh; by++) {
+        const float *up = m->strength + HM_MAX(by - 1, 0) * m->bw, *down = m->strength + HM_MIN(by, m->bh - 1) * m->bw;
+        const float *energy = m->energy + by * (m->bw + 1);
+        float row = 0, a = HM_MIN(up[0], cap), c = HM_MIN(down[0], cap);
+        for (int bx = 0; bx <= m->bw; bx++) {
+            const int right = HM_MIN(bx, m->bw - 1);
+            const float b = HM_MIN(up[right], cap), d = HM_MIN(down[right], cap);
+            row += energy[bx] * (a * a + b * b + c * c + d * d + (a + d) * (b + c) + (a * d + b * c) / 2);
+            a = b, c = d;
+        }
+        sum += (double)row / 9;
+    }
+    return sqrt(sum / ((double)m->w * m->h));
+}
+
+/* Strengths to fixed point. A frame that would get too much loses it where it has most, in its roughest places: there a
+ * change is worth least to the reader, whose noise is the picture. */
 static void settle_strength(hm_watermark *m)
 {
-    const int n = m->bw * m->bh;
-    double sum = 0;
-    for (int i = 0; i < n; i++) sum += (double)m->strength[i] * (double)m->strength[i];
-    const double rms = sqrt(sum / n);
-    const float k = UNIT * (float)(rms > max_rms ? max_rms / rms : 1);
-    for (int i = 0; i < n; i++) m->fixed[i] = (int16_t)lrintf(k * m->strength[i]);
+    float cap = max_strength;
+    if (frame_rms(m, cap) > max_rms) {
+        cap = 0;
+        for (float step = max_strength / 2; step > 0.5f / UNIT; step /= 2)
+            if (frame_rms(m, cap + step) <= max_rms) cap += step;
+    }
+    for (int i = 0; i < m->bw * m->bh; i++) m->fixed[i] = (int16_t)lrintf(UNIT * HM_MIN(m->strength[i], cap));
 }
 
 /* What row y gets: delta[x], code values. */

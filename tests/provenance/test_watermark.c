@@ -117,6 +117,31 @@ static void test_quality(void)
     free(a.plane[0]), free(b.plane[0]), free(c.plane[0]), free(plain.plane[0]);
 }
 
+/* Where a frame would get too much, its roughest half pays for it, and the smooth part keeps what it gets otherwise. */
+static void test_rough(void)
+{
+    const hm_frame plain = picture(1, 0), rough = picture(1, 0), a = picture(1, 0), b = picture(1, 0);
+    hm_rng r = hm_rng_at(4, 4);
+    double all = 0;
+    int other = 0;
+    for (int i = 0; i < W * H; i++) {
+        const int v = plain.plane[0][3 * i], grain = i % W < W / 2 ? 0 : (int)hm_rng_below(&r, 81) - 40;
+        for (int k = 0; k < 3; k++)
+            b.plane[0][3 * i + k] = rough.plane[0][3 * i + k] = (uint8_t)HM_MAX(0, HM_MIN(v + grain, 255));
+    }
+    mark(&a, &one, NULL, 0);
+    mark(&b, &one, NULL, 0);
+    for (int i = 0; i < W * H; i++) {
+        const double d = b.plane[0][3 * i] - rough.plane[0][3 * i];
+        all += d * d;
+        other += i % W < W / 8 - 16 && a.plane[0][3 * i] != b.plane[0][3 * i];
+    }
+    const double psnr = 10 * log10(255.0 * 255.0 * W * H / all);
+    CHECK(psnr > 42 && psnr < 42.4, "PSNR %.2f dB", psnr);
+    CHECK(!other, "%d smooth pixels have another mark beside rough ones", other);
+    free(plain.plane[0]), free(rough.plane[0]), free(a.plane[0]), free(b.plane[0]);
+}
+
 /* The part of f at (x, y), at another size. */
 static hm_frame cut(const hm_frame *f, double x, double y, double w, double h, int out_w, int out_h)
 {
@@ -267,6 +292,7 @@ int main(void)
     if (!mkdtemp(sample_dir)) return 1;
     test_code();
     test_quality();
+    test_rough();
     test_attacks();
     test_unmarked();
     test_ranges();
