@@ -73,6 +73,9 @@ uint64_t make_seed(void);
 void make_done(const cli_args *a, const himmel_result *r, double seconds, double peak);
 void make_tell_unknown(const cli_args *a, const char *prompt);
 himmel_status make_open(himmel_ctx **ctx, const cli_args *a, const cli_env *env, himmel_error *err);
+/* Steps, guidance and negative prompt that were not said become those the open model likes. */
+void make_fill_in(cli_args *a, const himmel_request *likes);
+bool make_is_own(himmel_ctx *ctx); /* himmel-1 is open, no released model */
 
 /* ---- subcommands: exit codes ---- */
 int cmd_make(himmel_kind kind, int argc, char **argv, const cli_env *env);

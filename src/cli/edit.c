@@ -22,6 +22,7 @@ typedef struct {
     himmel_card card[MAX_INPUTS];
     const char *last;
     double from, to;
+    double usual_seconds; /* of a film from one picture */
     cli_story story;
 } editor;
 
@@ -178,7 +179,7 @@ static bool set_up(editor *d, himmel_request *r, himmel_error *err)
     e->mode = HIMMEL_EDIT_CHANGE;
     switch (d->c->id) {
     case EDIT_ANIMATE:
-        r->seconds = or_else(r->seconds, 5);
+        r->seconds = or_else(r->seconds, d->usual_seconds);
         if (d->last) d->input[d->n_inputs++] = d->last;
         spread_pictures(d, r);
         e->mode = HIMMEL_EDIT_NEW;
@@ -265,10 +266,9 @@ static himmel_status edit_one(himmel_ctx *ctx, editor *d, cli_args *a, himmel_er
     return HIMMEL_OK;
 }
 
-static himmel_status edit_all(editor *d, cli_args *a, const cli_env *env, himmel_error *err)
+static himmel_status edit_all(himmel_ctx *ctx, editor *d, cli_args *a, himmel_error *err)
 {
-    himmel_ctx *ctx;
-    himmel_status rc = make_open(&ctx, a, env, err);
+    himmel_status rc = HIMMEL_OK;
     const char *const output = a->req.output;
     for (long i = 1; i <= a->n && !rc; i++, a->req.seed++) {
         char path[CLI_MAX_PATH];
@@ -283,7 +283,6 @@ static himmel_status edit_all(editor *d, cli_args *a, const cli_env *env, himmel
             snprintf(err->message, sizeof err->message, "stopped after %ld of %ld", i, a->n);
         }
     }
-    himmel_close(ctx);
     return rc;
 }
 
@@ -319,27 +318,41 @@ static bool loop_input(void *user, const char *word)
     return (!access(word, F_OK) || (strchr(word, '.') && !strchr(word, ' '))) && add_input(user, word);
 }
 
-static int run(editor *d, cli_args *a, const cli_env *env)
+/* What was not said is as the open model likes it. */
+static void fill_in(editor *d, cli_args *a, himmel_ctx *ctx)
 {
-    himmel_error err = {0};
+    const himmel_request likes = himmel_request_for(ctx, a->req.kind);
+    d->usual_seconds = 5;
+    if (make_is_own(ctx)) return;
+    d->usual_seconds = likes.seconds;
+    if (!a->has_fps) a->req.fps_num = likes.fps_num, a->req.fps_den = likes.fps_den;
+    make_fill_in(a, &likes);
+}
+
+static himmel_status run_with(himmel_ctx *ctx, editor *d, cli_args *a, himmel_error *err)
+{
     char name[64];
-    if (!set_up(d, &a->req, &err)) {
-        show_error(a->json, &err);
-        return err.code == HIMMEL_EINVAL ? EXIT_USAGE : EXIT_FAILED;
-    }
-    if (d->c->id == EDIT_UPSCALE && !a->req.width && !twice(&a->req, d->input[0], &err)) {
-        show_error(a->json, &err);
-        return EXIT_FAILED;
-    }
+    fill_in(d, a, ctx);
+    const bool ready = set_up(d, &a->req, err) && (d->c->id != EDIT_UPSCALE || a->req.width || twice(&a->req, d->input[0], err));
+    if (!ready) return err->code ? err->code : HIMMEL_ENOMEM;
     if (!a->req.output) {
         make_free_name(name, sizeof name, a->req.kind == HIMMEL_FILM ? "film.mp4" : "image.png");
         a->req.output = name;
     }
     if (!a->has_seed) a->req.seed = make_seed();
-    if (a->prompt) make_tell_unknown(a, a->prompt);
-    const himmel_status rc = edit_all(d, a, env, &err);
+    if (a->prompt && make_is_own(ctx)) make_tell_unknown(a, a->prompt);
+    return edit_all(ctx, d, a, err);
+}
+
+static int run(editor *d, cli_args *a, const cli_env *env)
+{
+    himmel_error err = {0};
+    himmel_ctx *ctx;
+    himmel_status rc = make_open(&ctx, a, env, &err);
+    if (!rc) rc = run_with(ctx, d, a, &err);
+    himmel_close(ctx);
     if (rc) show_error(a->json, &err);
-    return !rc                                          ? EXIT_DONE
+    return !rc                                       ? EXIT_DONE
            : rc == HIMMEL_ECANCELLED && stop_asked() ? stop_exit_code()
            : rc == HIMMEL_EINVAL                     ? EXIT_USAGE
                                                      : EXIT_FAILED;

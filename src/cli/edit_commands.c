@@ -7,7 +7,7 @@ static const edit_command commands[] = {
     {EDIT_ANIMATE, "animate", 1, 1, " last fit ", "animate wants a picture: himmel animate picture.png \"the camera pans left\"",
      "himmel animate PICTURE [\"prompt\"]              a picture becomes the first frame of a film\n\n"
      "      --last FILE       a picture that the film ends with\n"
-     "      --seconds N       1 to 60                                       (5)\n"},
+     "      --seconds N       1 to 60                                       (5; a released model: its own)\n"},
     {EDIT_EXTEND, "extend", 1, 1, " after before fit ", "extend wants a film: himmel extend film.mp4 --after 5",
      "himmel extend FILM [\"prompt\"]                  the film goes on, or begins earlier\n\n"
      "      --after N         new seconds behind it, up to 56               (5)\n"
@@ -54,6 +54,7 @@ static const char tail[] =
     "  -s, --size WxH        of the result                                 (as the first input)\n"
     "      --fps N           of the result                                 (as the first input)\n"
     "      --fit crop|pad    inputs of another shape: cut off, or black around (crop)\n"
+    "      --model --with    a released model does animate, interpolate (pictures) and storyboard, where it takes pictures\n"
     "      --seed --steps --guidance --negative -n --json --preview -q ...: see himmel help. docs/editing.md has examples.\n";
 
 const edit_command *edit_find(const char *name)

@@ -107,6 +107,7 @@ static const char models_help[] =
     "  himmel --model ltxv-2b-0.9.8-distilled.safetensors --with t5xxl_bf16.safetensors --with spiece.model \"a cat\"\n"
     "Wan 2.1 and 2.2 open as safetensors or GGUF files, the second expert of 2.2 A14B as one more --with (docs/wan.md):\n"
     "  himmel --model wan2.1_t2v_1.3B_bf16.safetensors --with wan_2.1_vae.safetensors --with umt5_xxl_fp16.safetensors \"a cat\"\n"
+    "himmel animate picture.png --model ... begins with a picture, where the weights take one (LTX-Video; Wan I2V, FLF2V, TI2V, VACE).\n"
     "himmel info FILE says what a file is and what else it needs.\n";
 
 int cmd_help(int argc, char **argv)

@@ -166,6 +166,20 @@ himmel_status make_open(himmel_ctx **ctx, const cli_args *a, const cli_env *env,
     return himmel_open(ctx, a->model ? a->model : env->model && *env->model ? env->model : NULL, &o, err);
 }
 
+void make_fill_in(cli_args *a, const himmel_request *likes)
+{
+    if (!a->has_steps) a->req.steps = likes->steps;
+    if (!a->has_guidance) a->req.guidance = likes->guidance;
+    if (!a->req.negative) a->req.negative = likes->negative;
+}
+
+bool make_is_own(himmel_ctx *ctx)
+{
+    himmel_model_info info;
+    himmel_error ignored;
+    return !himmel_info(ctx, &info, &ignored) && !strcmp(info.family, "himmel");
+}
+
 /* What was not said is as the open model likes it. */
 static void fill_in(cli_args *a, const himmel_ctx *ctx)
 {
@@ -174,20 +188,16 @@ static void fill_in(cli_args *a, const himmel_ctx *ctx)
     if (!a->has_size) r->width = d.width, r->height = d.height;
     if (!a->has_seconds) r->seconds = d.seconds;
     if (!a->has_fps) r->fps_num = d.fps_num, r->fps_den = d.fps_den;
-    if (!a->has_steps) r->steps = d.steps;
-    if (!a->has_guidance) r->guidance = d.guidance;
-    if (!r->negative) r->negative = d.negative;
+    make_fill_in(a, &d);
 }
 
 static himmel_status make_all(cli_args *a, const cli_env *env, himmel_error *err)
 {
     himmel_ctx *ctx;
-    himmel_model_info info;
     himmel_status rc = make_open(&ctx, a, env, err);
     if (!rc) {
         fill_in(a, ctx);
-        rc = himmel_info(ctx, &info, err);
-        if (!rc && !strcmp(info.family, "himmel")) make_tell_unknown(a, a->prompt);
+        if (make_is_own(ctx)) make_tell_unknown(a, a->prompt);
     }
     const char *const output = a->req.output;
     for (long i = 1; i <= a->n && !rc; i++) {

@@ -9,6 +9,7 @@
 
 #include "base/rng.h"
 #include "film/edit.h"
+#include "film/released.h"
 #include "film/sign.h"
 #include "film/track.h"
 #include "film/upscale.h"
@@ -257,34 +258,6 @@ static himmel_status write_frame(job *j, const hm_span *s, int i, int number, hi
 
 /* ---- what the file says about itself ---- */
 
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
-/* All that the result depends on beside the request, one setting a line. */
-static himmel_status describe(job *j, himmel_error *err)
-{
-    const himmel_edit *e = j->d.e;
-    size_t cap = 2048 + (e->mask ? strlen(e->mask) : 0);
-    for (size_t i = 0; i < e->n_cards; i++) cap += 400 + (e->cards[i].prompt ? strlen(e->cards[i].prompt) : 0);
-    cap += 400 * e->n_clips;
-    hm_str t = {.cap = cap, .data = malloc(cap)};
-    if (!t.data) return hm_fail(err, HIMMEL_ENOMEM, "out of memory");
-    hm_str_addf(&t, "edit %d\nbefore %g between %g after %g loop %d\n", (int)e->mode, e->before, e->between, e->after, e->loop);
-    hm_str_addf(&t, "box %g,%g,%g,%g@%g-%g outpaint %d strength %g fit %d\n", e->box[0], e->box[1], e->box[2], e->box[3],
-                e->box_from, e->box_to, e->outpaint, e->strength, (int)e->fit);
-    if (e->mask) hm_str_addf(&t, "mask %.255s\n", base_name(e->mask));
-    for (size_t i = 0; i < e->n_clips; i++)
-        hm_str_addf(&t, "clip %.255s@%g-%g\n", base_name(e->clips[i].path), e->clips[i].from, e->clips[i].to);
-    for (size_t i = 0; i < e->n_cards; i++)
-        hm_str_addf(&t, "card %g %.255s %s\n", e->cards[i].at, e->cards[i].picture ? base_name(e->cards[i].picture) : "-",
-                    e->cards[i].prompt ? e->cards[i].prompt : "");
-    j->settings = t.data;
-    return HIMMEL_OK;
-}
-
 /* The inputs in the signed credentials: one changed or continued film is the parent; several that are shown as they
  * were are parts; pictures that the model was given are its material. */
 static himmel_status open_signer(job *j, himmel_error *err)
@@ -294,7 +267,7 @@ static himmel_status open_signer(job *j, himmel_error *err)
                          : d->n_clips == 1             ? HM_ROLE_PARENT
                                                        : HM_ROLE_COMPONENT;
     himmel_status rc = hm_signer_open(&j->signer, d->ctx, &d->req, err);
-    if (!rc) rc = describe(j, err);
+    if (!rc && !(j->settings = hm_edit_settings(d->e))) rc = hm_fail(err, HIMMEL_ENOMEM, "out of memory");
     for (int i = 0; i < d->n_clips; i++) j->source[i] = (hm_source){hm_clip_path(d->clip[i]), role};
     j->signer.sources = j->source, j->signer.n_sources = (size_t)d->n_clips;
     j->signer.action = "c2pa.edited", j->signer.settings = j->settings;
@@ -311,8 +284,7 @@ static void make_tags(job *j)
     const hm_edit *d = &j->d;
     const himmel_request *r = &d->req;
     const hm_himmel1 *m = d->ctx->model;
-    hm_str in = {j->names, sizeof j->names, 0};
-    for (int i = 0; i < d->n_clips; i++) hm_str_addf(&in, "%s%.100s", i ? ", " : "", base_name(hm_clip_path(d->clip[i])));
+    hm_edit_names(d->clip, d->n_clips, j->names, sizeof j->names);
     snprintf(j->text[0], sizeof j->text[0], "%llu", (unsigned long long)r->seed);
     snprintf(j->text[1], sizeof j->text[1], "%s %s", m->name, m->version);
     snprintf(j->text[2], sizeof j->text[2], "himmel %s (%s, %d threads, %s)", HIMMEL_VERSION, d->ctx->isa, d->ctx->threads,
@@ -415,8 +387,7 @@ himmel_status himmel_edit_run(himmel_ctx *ctx, const himmel_request *req, const 
                               himmel_error *err)
 {
     static const char *const names[HIMMEL_N_PHASES] = {"text", "sample", "decode", "refine", "scale", "encode"};
-    if (ctx->released)
-        return hm_fail(err, HIMMEL_EINVAL, "editing works with himmel-1; with %s films and pictures can be made", ctx->facts.name);
+    if (ctx->released) return hm_released_edit(ctx, req, edit, result, err);
     job *j = calloc(1, sizeof *j);
     if (!j) return hm_fail(err, HIMMEL_ENOMEM, "out of memory");
     j->d = (hm_edit){.ctx = ctx, .e = edit, .req = *req};

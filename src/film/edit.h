@@ -58,6 +58,10 @@ typedef struct {
 /* edit_plan.c: inputs opened and checked; req, takes, spans, anchors, words set. */
 himmel_status hm_edit_plan(hm_edit *d, himmel_error *err);
 void hm_edit_deinit(hm_edit *d);
+/* edit_text.c: all that the result depends on beside the request, one setting a line; free it. NULL: out of memory. */
+char *hm_edit_settings(const himmel_edit *e);
+/* "a.png, b.png": the files' names without their folders. */
+void hm_edit_names(hm_clip *const *clips, int n, char *out, size_t cap);
 /* edit_mask.c */
 himmel_status hm_mask_open(hm_mask *m, const himmel_edit *e, const hm_clip *input, const himmel_request *req, int threads,
                            himmel_error *err);

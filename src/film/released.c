@@ -1,6 +1,6 @@
 /* released.c - films and pictures with a released model (models/model.h).   SPDX-License-Identifier: MIT
- *   request -> the next size and length that the model can -> model -> frame by frame: scale and cut, mark ->
- * file The encoder is open before the work, so a place that cannot be written is known at once; frames never
+ *   request, pictures -> the next size and length that the model can -> model -> frame by frame: scale and cut, mark -> file
+ * The encoder is open before the work, so a place that cannot be written is known at once; frames never
  * lie in memory together. */
 #include <math.h>
 #include <stdio.h>
@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "film/film.h"
+#include "film/released.h"
 #include "film/sign.h"
 #include "media/encode.h"
 #include "media/image.h"
@@ -20,6 +20,7 @@ enum { P_TEXT, P_SAMPLE, P_DECODE, P_REFINE, P_SCALE, P_ENCODE };
 typedef struct {
     himmel_ctx *ctx;
     const himmel_request *req;
+    const hm_material *given;
     hm_model_job job;
     int n_frames; /* of the file */
     himmel_result result;
@@ -38,8 +39,7 @@ typedef struct {
     bool done; /* all frames of the file are there */
 } job;
 
-/* The model's job for a request: sides and frames rounded up; what is too much is cut off again. */
-static hm_model_job job_for(const himmel_ctx *ctx, const himmel_request *r, int *n_frames)
+hm_model_job hm_released_job(const himmel_ctx *ctx, const himmel_request *r, int *n_frames)
 {
     const hm_model_facts *f = &ctx->facts;
     const bool film = r->kind == HIMMEL_FILM;
@@ -131,7 +131,10 @@ static void make_tags(job *j)
     snprintf(j->tag_text[1], sizeof j->tag_text[1], "himmel %s (%.60s, %d threads, %.80s)", HIMMEL_VERSION,
              j->ctx->isa, j->ctx->threads, hm_media_version());
     snprintf(j->tag_text[2], sizeof j->tag_text[2], "steps %d, guidance %g", r->steps, r->guidance);
-    add_tag(j, "comment", "made by a machine: himmel, from a text prompt");
+    const bool words_only = !j->given->n_sources;
+    add_tag(j, "comment", words_only ? "made by a machine: himmel, from a text prompt"
+                                     : "made by a machine: himmel, from other films or pictures");
+    add_tag(j, "inputs", j->given->inputs);
     add_tag(j, "prompt", r->prompt);
     add_tag(j, "negative", r->negative);
     add_tag(j, "seed", j->tag_text[0]);
@@ -147,6 +150,8 @@ static himmel_status prepare(job *j, himmel_error *err)
     const bool film = r->kind == HIMMEL_FILM;
     himmel_status rc = hm_signer_open(&j->signer, j->ctx, r, err);
     if (rc) return rc;
+    j->signer.sources = j->given->sources, j->signer.n_sources = j->given->n_sources;
+    j->signer.settings = j->given->settings;
     make_tags(j);
     const hm_encoder_opts eo = {.width = r->width, .height = r->height, .fps_num = r->fps_num, .fps_den = r->fps_den, .crf = r->crf,
                                 .tags = j->tags, .n_tags = j->n_tags, .seal = hm_signer_seal, .seal_user = &j->signer};
@@ -220,7 +225,7 @@ himmel_status hm_released_plan(himmel_ctx *ctx, const himmel_request *req, himme
     *plan = (himmel_plan_info){0};
     if (rc) return rc;
     int n_frames;
-    const hm_model_job mj = job_for(ctx, req, &n_frames);
+    const hm_model_job mj = hm_released_job(ctx, req, &n_frames);
     rc = plan_job(ctx, req, &mj, plan, &c, err);
     if (rc) return rc;
     plan->n_frames = n_frames;
@@ -239,19 +244,19 @@ static void cleanup(job *j)
     free(j->preview);
 }
 
-himmel_status hm_released_generate(himmel_ctx *ctx, const himmel_request *req, himmel_result *result,
-                                   himmel_error *err)
+himmel_status hm_released_make(himmel_ctx *ctx, const himmel_request *req, const hm_material *given,
+                               himmel_result *result, himmel_error *err)
 {
     static const char *const names[HIMMEL_N_PHASES] = {"text",   "sample", "decode",
                                                        "refine", "scale",  "encode"};
-    job j = {.ctx = ctx, .req = req, .start = hm_now()};
+    job j = {.ctx = ctx, .req = req, .given = given, .start = hm_now()};
     himmel_plan_info plan;
     hm_model_cost c;
-    himmel_status rc = himmel_check(req, err);
-    if (rc) return rc;
-    j.job = job_for(ctx, req, &j.n_frames);
+    j.job = hm_released_job(ctx, req, &j.n_frames);
+    if (given->whole) j.n_frames = j.job.n_frames;
+    j.job.items = given->items, j.job.n_items = given->n_items;
     j.job.on_step = on_step, j.job.on_frame = on_frame, j.job.user = &j;
-    rc = plan_job(ctx, req, &j.job, &plan, &c, err);
+    himmel_status rc = plan_job(ctx, req, &j.job, &plan, &c, err);
     if (rc) return rc;
     hm_set_threads(ctx->threads);
     for (int i = 0; i < HIMMEL_N_PHASES; i++) j.result.phase[i].name = names[i];
@@ -262,4 +267,11 @@ himmel_status hm_released_generate(himmel_ctx *ctx, const himmel_request *req, h
     j.result.seconds = hm_now() - j.start;
     if (result) *result = j.result;
     return rc;
+}
+
+himmel_status hm_released_generate(himmel_ctx *ctx, const himmel_request *req, himmel_result *result,
+                                   himmel_error *err)
+{
+    const himmel_status rc = himmel_check(req, err);
+    return rc ? rc : hm_released_make(ctx, req, &(hm_material){0}, result, err);
 }

@@ -24,6 +24,7 @@ typedef struct {
     double fps, guidance;
     const char *negative;          /* what its makers say to keep away from, "" = nothing */
     bool takes_items, takes_start; /* pictures and clips at their frames; a film to start from */
+    bool ends_whole; /* a picture at the end belongs into the job's very last frame */
 } hm_model_facts;
 
 /* Frames that are given: shown from frame number `at` on, or leading there. */

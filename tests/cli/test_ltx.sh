@@ -20,7 +20,22 @@ n=$(ffprobe -v error -count_frames -select_streams v -show_entries stream=nb_rea
 [ -z "$n" ] || [ "$n" = "104,72,12" ] || fail "the film is $n"
 "$himmel" image "a cat" --model "$main" "$@" -t 2 -q --seed 5 --steps 3 -s 96x64 -o "$dir/a.png" || fail "no picture"
 [ -s "$dir/a.png" ] || fail "no picture"
-says "editing works with himmel-1" "$himmel" remix "$dir/a.png" "a cat" --model "$main" "$@" -o "$dir/no.mp4"
+pictures
+move() { "$himmel" animate "$@" -t 2 -q --seed 5 --steps 2 --no-visible-mark || fail "animate $*"; }
+move "$dir/p.png" "the sea" --model "$main" "$@" -s 64x64 --seconds 1 --fps 12 -o "$dir/p.mp4"
+move "$dir/q.png" "the sea" --model "$main" "$@" -s 64x64 --seconds 1 --fps 12 -o "$dir/q.mp4"
+[ "$(size_of "$dir/p.mp4")" = 64,64,12 ] || fail "animate made $(size_of "$dir/p.mp4")"
+[ "$(frame "$dir/p.mp4" 0)" != "$(frame "$dir/q.mp4" 0)" ] || fail "the first frame does not know the picture"
+move "$dir/p.png" "the sea" --last "$dir/q.png" --model "$main" "$@" -s 64x64 --seconds 1 --fps 12 -o "$dir/pq.mp4"
+[ "$(frame "$dir/p.mp4" 11)" != "$(frame "$dir/pq.mp4" 11)" ] || fail "the last frame does not know --last"
+says "p.png" "$himmel" verify --json "$dir/p.mp4"
+"$himmel" interpolate "$dir/p.png" "$dir/q.png" "$dir/p.png" --model "$main" "$@" -s 64x64 --seconds 1 -t 2 -q --steps 1 -o "$dir/i.mp4" || fail "interpolate"
+echo '{"seconds": 1, "cards": [{"at": 0, "prompt": "dawn"}, {"at": 0.5, "picture": "p.png"}]}' >"$dir/one.json"
+echo '{"seconds": 1, "cards": [{"at": 0, "prompt": "dawn"}, {"at": 0.5, "prompt": "rain"}]}' >"$dir/two.json"
+"$himmel" storyboard "$dir/one.json" --model "$main" "$@" -s 64x64 -t 2 -q --steps 1 -o "$dir/s.mp4" || fail "storyboard"
+says "card 2 has other words at 0.5 s" "$himmel" storyboard "$dir/two.json" --model "$main" "$@" -s 64x64 -o "$dir/no.mp4"
+says "no.png" "$himmel" animate "$dir/no.png" "a cat" --model "$main" "$@" -o "$dir/no.mp4"
+says "the other tools work with himmel-1" "$himmel" remix "$dir/a.png" "a cat" --model "$main" "$@" -o "$dir/no.mp4"
 says '"event":"plan"' "$himmel" "a cat" --model "$main" "$@" -s 64x64 --seconds 1 --plan --json
 [ $bad = 0 ] && echo "ltx: ok"
 exit $bad

@@ -8,11 +8,13 @@ typedef struct {
     int next, stop_at, steps; /* frame that is due; after so many steps say stop; steps so far */
     double sum;               /* of all values, weighted by where they are: equal films have equal sums */
     bool in_range;            /* all within 0..1 so far (start with true) */
+    float *first;             /* NULL, or room for the first frame */
 } seen;
 
 /* Frame i, n values. */
 static inline himmel_status see_frame(seen *s, int i, const float *rgb, int n, himmel_error *err)
 {
+    for (int k = 0; k < n && !i && s->first; k++) s->first[k] = rgb[k];
     if (i != s->next++) return hm_fail(err, HIMMEL_EINTERNAL, "frame %d came out of turn", i);
     for (int k = 0; k < n; k++) {
         s->sum += (double)rgb[k] * (1 + k % 7 + i);

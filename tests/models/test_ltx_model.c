@@ -72,11 +72,10 @@ static double film(const hm_model *m, const hm_model_job *job, seen *s)
     if (rc) fprintf(stderr, "%s\n", err.message);
     OK(!rc);
     OK(s->next == job->n_frames && s->in_range && s->steps == 3);
-    OK(c.peak_bytes <= p.peak_bytes || job->n_items || job->start);
-    if (!job->n_items && !job->start) {
-        OK(fabs(c.sample_gflop - p.sample_gflop) <= 1e-6 * p.sample_gflop);
-        OK(fabs(c.decode_gflop - p.decode_gflop) <= 1e-6 * p.decode_gflop);
-    }
+    OK(c.peak_bytes <= p.peak_bytes);
+    const bool given = job->n_items || job->start; /* then the number of distinct times, and so of their embeddings, varies */
+    OK(fabs(c.sample_gflop - p.sample_gflop) <= (given ? 0.02 : 1e-6) * p.sample_gflop);
+    OK(fabs(c.decode_gflop - p.decode_gflop) <= 1e-6 * p.decode_gflop);
     return s->sum;
 }
 
@@ -114,6 +113,33 @@ static void films(const hm_model *m)
     OK(hm_model_run(m, &job, &c, &err) == HIMMEL_EINVAL && strstr(err.message, "multiples of 32"));
     job = usual(&s), job.n_frames = 16;
     OK(hm_model_run(m, &job, &c, &err) == HIMMEL_EINVAL && strstr(err.message, "1 + a multiple of 8"));
+}
+
+/* The first latent frame alone (a film of one frame: the decoder looks ahead), given as a picture: at noise level 0 it
+ * stays what the autoencoder makes of the picture, so that words change nothing and another picture does. */
+static void first_frame(const hm_model *m)
+{
+    enum { ALL = W * H * 3 };
+    static float picture[2][ALL], frame[3][2][ALL]; /* [picture 0, picture 1, none][words] */
+    for (int k = 0; k < ALL; k++) {
+        picture[0][k] = (float)(k / 3 % W) / W;
+        picture[1][k] = 1 - (float)(k / 3 / W) / H;
+    }
+    seen s;
+    for (int p = 0; p < 3; p++)
+        for (int words = 0; words < 2; words++) {
+            const hm_model_item item = {picture[p % 2], 1, 0, 1.0};
+            hm_model_job job = usual(&s);
+            job.n_frames = 1;
+            if (words) job.prompt = "snow";
+            if (p < 2) job.items = &item, job.n_items = 1;
+            s.first = frame[p][words];
+            film(m, &job, &s);
+        }
+    const size_t bytes = sizeof frame[0][0];
+    OK(!memcmp(frame[0][0], frame[0][1], bytes) && !memcmp(frame[1][0], frame[1][1], bytes));
+    OK(memcmp(frame[0][0], frame[1][0], bytes) && memcmp(frame[0][0], frame[2][0], bytes));
+    OK(memcmp(frame[2][0], frame[2][1], bytes)); /* where nothing is given, words do change it */
 }
 
 /* Opening these files fails with a sentence that has `part` in it. */
@@ -167,6 +193,7 @@ int main(void)
     hm_model_get_facts(m, &f);
     OK(!*f.missing && strstr(f.name, "LTX-Video") && strstr(f.name, "0.9.5") && f.steps == 40);
     films(m);
+    first_frame(m);
     hm_model_close(m);
 
     /* two passes: 96x96 is too small to have one at two thirds that is the same; the upscaler's sizes go back

@@ -7,6 +7,7 @@
 #include "check.h"
 #include "models/model.h"
 #include "models/seen.h"
+#include "models/wan/vae.h"
 #include "models/wan_tiny.h"
 #include "text/tokenizer.h"
 
@@ -186,11 +187,72 @@ static void pictures(const char *kind, const char *vae, bool clip, bool last, co
     hm_model_job job = usual(&s);
     if (!strncmp(kind, "i2v", 3) || last) OK(hm_model_plan(m, &job, &c, &err) == HIMMEL_EINVAL && strstr(err.message, "picture"));
     job.items = items, job.n_items = last ? 2 : 1;
+    if (!strncmp(kind, "i2v", 3) || last) {
+        const hm_model_item middle[] = {items[0], {rgb, 1, 4, 1.0}};
+        hm_model_job wrong = job;
+        wrong.items = middle, wrong.n_items = 2;
+        OK(hm_model_plan(m, &wrong, &c, &err) == HIMMEL_EINVAL && strstr(err.message, "number 2 is at frame 4 of 9"));
+    }
     const double one = film(m, &job, &s);
     for (int k = 0; k < W * H * 3; k++) rgb[k] = (float)(k % 31) / 31;
     job = usual(&s), job.items = items, job.n_items = last ? 2 : 1;
     OK(film(m, &job, &s) != one);
     free(rgb);
+    hm_model_close(m);
+}
+
+static int keep_frame(void *user, const float *rgb, int n, int h, int w)
+{
+    float *out = user;
+    for (int i = 0; i < n * h * w * 3; i++) out[i] = 0.5f * rgb[i] + 0.5f;
+    return 0;
+}
+
+/* The picture through the autoencoder and back. */
+static void there_and_back(const char *vae_file, const float *picture, float *out)
+{
+    static float planes[3 * W * H], latent[48 * (W / 16) * (H / 16)];
+    himmel_error err = {0};
+    hm_st *st;
+    hm_wan_vae *vae;
+    hm_graph *g;
+    OK(!hm_st_open(&st, vae_file, &err) && !hm_wan_vae_load(&vae, st, &err));
+    OK(!hm_graph_new(&g, &(hm_graph_opts){.act = HM_BF16, .n_threads = 2}, &err));
+    for (int c = 0; c < 3; c++)
+        for (int i = 0; i < W * H; i++) planes[c * W * H + i] = 2 * picture[3 * i + c] - 1;
+    OK(!hm_wan_vae_encode(vae, g, planes, (int[3]){1, H, W}, latent, &(hm_wan_vae_sink){0}, &err));
+    OK(!hm_wan_vae_decode(vae, g, latent, (int[3]){1, H / 16, W / 16}, &(hm_wan_vae_sink){.on_frames = keep_frame, .user = out}, &err));
+    hm_graph_free(g);
+    hm_wan_vae_free(vae);
+    hm_st_close(st);
+}
+
+/* TI2V keeps the picture's latents at noise level 0 and its autoencoder is causal: frame 0 is the picture through the
+ * autoencoder and back, whatever the seed and the words are. */
+static void first_frame(void)
+{
+    enum { ALL = W * H * 3 };
+    static float picture[ALL], want[ALL], got[ALL];
+    const char *const paths[] = {tiny("ti2v", "ti2v.safetensors", HM_WAN_ORIGINAL, 1), F("wan22_vae"), F("umt5_tiny"), tok};
+    hm_model *m = opened(paths, 4, "Wan 2.2 TI2V");
+    for (int p = 0; p < 2; p++) {
+        for (int k = 0; k < ALL; k++) picture[k] = p ? 1 - (float)(k / 3 / W) / H : (float)(k / 3 % W) / W;
+        double before = 0;
+        for (int k = 0; k < ALL && p; k++) before += fabs((double)want[k]);
+        there_and_back(F("wan22_vae"), picture, want);
+        const hm_model_item item = {picture, 1, 0, 1.0};
+        for (int seed = 0; seed < 2; seed++) {
+            seen s;
+            hm_model_job job = usual(&s);
+            job.seed = 7 + (uint64_t)seed, job.prompt = seed ? "snow" : "a cat", job.items = &item, job.n_items = 1;
+            s.first = got;
+            film(m, &job, &s);
+            OK(!memcmp(got, want, sizeof got));
+        }
+        double sum = 0;
+        for (int k = 0; k < ALL; k++) sum += fabs((double)want[k]);
+        OK(!p || fabs(sum - before) > 1e-3 * before); /* the two pictures do not look alike there */
+    }
     hm_model_close(m);
 }
 
@@ -240,6 +302,7 @@ int main(void)
     pictures("flf2v", F("wan21_vae"), true, true, "Wan 2.1 FLF2V");
     pictures("ti2v", F("wan22_vae"), false, false, "Wan 2.2 TI2V");
     pictures("vace", F("wan21_vae"), false, false, "Wan 2.1 VACE");
+    first_frame();
     wrong_files();
     char command[96];
     snprintf(command, sizeof command, "rm -r %s", dir);

@@ -210,7 +210,8 @@ static float *centred(const float *rgb, size_t n)
     return x;
 }
 
-static himmel_status take_items(run *r, himmel_error *err)
+/* What is given, -1..1; in a plan only where it stands. */
+static himmel_status take_items(run *r, bool plan, himmel_error *err)
 {
     const hm_model_job *job = r->job;
     const size_t frame = (size_t)job->width * (size_t)job->height * 3;
@@ -223,14 +224,14 @@ static himmel_status take_items(run *r, himmel_error *err)
     bool ok = r->items != NULL;
     for (int i = 0; i < job->n_items && ok; i++) {
         const hm_model_item *it = &job->items[i];
-        r->frames[i] = centred(it->rgb, frame * (size_t)it->n_frames);
-        ok = r->frames[i] != NULL;
+        if (!plan) r->frames[i] = centred(it->rgb, frame * (size_t)it->n_frames);
+        ok = plan || r->frames[i];
         r->items[i] =
             (hm_ltx_item){r->frames[i], it->n_frames, job->height, job->width, it->at, (float)it->strength};
     }
     if (ok && job->start) {
-        r->frames[most] = centred(job->start, frame * (size_t)job->n_frames);
-        ok = r->frames[most] != NULL;
+        if (!plan) r->frames[most] = centred(job->start, frame * (size_t)job->n_frames);
+        ok = plan || r->frames[most];
         r->start = (hm_ltx_item){r->frames[most], job->n_frames, job->height, job->width, 0, 1};
     }
     return ok ? HIMMEL_OK : hm_fail(err, HIMMEL_ENOMEM, "ltx-video: out of memory for what is given");
@@ -334,7 +335,7 @@ static himmel_status ltx_run(const void *self, const hm_model_job *job, hm_model
     float *z = NULL;
     himmel_status rc = open_run(&r, self, job, false, err);
     const hm_ltx_calls calls = {.user = &r, .draw = draw, .on_step = on_step};
-    if (!rc) rc = take_items(&r, err);
+    if (!rc) rc = take_items(&r, false, err);
     if (!rc) rc = encode_text(&r, cost, false, err);
     const double t0 = hm_now();
     if (!rc) rc = sample(&r, &calls, &z, err);
@@ -360,12 +361,15 @@ static himmel_status ltx_plan(const void *self, const hm_model_job *job, hm_mode
     int w, h;
     hm_ltx_pass p;
     himmel_status rc = open_run(&r, m, job, true, err);
+    if (!rc) rc = take_items(&r, true, err);
     if (!rc) rc = encode_text(&r, cost, true, err);
     const bool two = two_passes(m, job, &w, &h);
     for (int i = two; i <= 2 * two && !rc; i++) {
         double gflop = 0;
         if (!two) w = job->width, h = job->height;
         rc = make_pass(m, job, i, i == 2 ? 2 * w : w, i == 2 ? 2 * h : h, &p, err);
+        p.items = r.items, p.n_items = job->n_items;
+        p.media = job->start && i < 2 ? &r.start : NULL;
         if (!rc) rc = hm_ltx_plan_sample(&r.nets, &p, &gflop, err);
         cost->sample_gflop += gflop;
     }

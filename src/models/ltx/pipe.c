@@ -363,8 +363,12 @@ himmel_status hm_ltx_plan_sample(const hm_ltx_nets *n, const hm_ltx_pass *p, dou
     run r;
     const hm_ltx_calls none = {0};
     const hm_mark mark = hm_save(n->g);
-    const himmel_status rc = run_new(&r, n, p, &none, err);
-    *gflop = 0;
+    himmel_status rc = run_new(&r, n, p, &none, err);
+    const uint64_t start = hm_flops(n->g);
+    if (!rc && p->media) rc = hm_ltx_encode_frames(n, p->media, p->width, p->height, &none, r.noise, err);
+    for (int i = 0; i < p->n_items && !rc; i++)
+        rc = hm_ltx_encode_frames(n, &p->items[i], p->width, p->height, &none, r.noise, err);
+    *gflop = 1e-9 * (double)(hm_flops(n->g) - start);
     for (int i = 0; i < p->n_times && !rc; i++) {
         const shape s = shape_of(&p->guide, hm_guidance_index(p->guide.times, p->guide.n, p->times[i]));
         const uint64_t before = hm_flops(n->g);

@@ -73,8 +73,8 @@ typedef struct {
 /* z [T*h*w][C]. EINVAL: a size or item is impossible; ECANCELLED. */
 himmel_status hm_ltx_sample(const hm_ltx_nets *n, const hm_ltx_pass *p, const hm_ltx_calls *calls, float *z,
                             himmel_error *err);
-/* Shapes only (n->g a plan graph): one forward pass of as many rows as the pass ever has; operations of all
- * steps. */
+/* Shapes only (n->g a plan graph, items without frames): what is given is encoded, then one forward pass of as many rows as
+ * the pass ever has; operations of all steps. */
 himmel_status hm_ltx_plan_sample(const hm_ltx_nets *n, const hm_ltx_pass *p, double *gflop,
                                  himmel_error *err);
 
@@ -88,7 +88,7 @@ typedef struct {
 /* z is changed. Frames come in order, one at a time. */
 himmel_status hm_ltx_decode_film(const hm_ltx_nets *n, const hm_ltx_decode *d, const hm_ltx_calls *calls,
                                  float *z, himmel_error *err);
-/* Frames to normalized latents z [(1+(n-1)/8) h w][C], sampled with calls->draw. */
+/* In a plan graph shapes only. Frames to normalized latents z [(1+(n-1)/8) h w][C], sampled with calls->draw. */
 himmel_status hm_ltx_encode_frames(const hm_ltx_nets *n, const hm_ltx_item *item, int width, int height,
                                    const hm_ltx_calls *calls, float *z, himmel_error *err);
 /* Normalized latents of T frames h x w -> twice as large; AdaIN to what they were. to [T 2h 2w][C]. */

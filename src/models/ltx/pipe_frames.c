@@ -22,6 +22,7 @@ himmel_status hm_ltx_encode_frames(const hm_ltx_nets *n, const hm_ltx_item *item
     const int64_t C = m->latent_c + m->var_c, T = (item->n_frames - 1) / m->scale_t + 1;
     const int64_t rows = T * (height / m->scale_s) * (width / m->scale_s);
     const size_t frame = (size_t)item->height * (size_t)item->width * 3;
+    const bool plan = hm_is_plan(n->g);
     float *coded = malloc((size_t)(rows * C) * sizeof *coded),
           *noise = malloc((size_t)(rows * m->latent_c) * sizeof *noise);
     if (!coded || !noise) {
@@ -36,17 +37,20 @@ himmel_status hm_ltx_encode_frames(const hm_ltx_nets *n, const hm_ltx_item *item
     for (int f = 0; f < item->n_frames; f += m->scale_t) {
         const int more = HM_MIN(m->scale_t, item->n_frames - f);
         hm_tensor *x = hm_new(n->g, HM_F32, HM_DIMS(1, more, height, width, 3));
-        hm_resize(x->data, height, width, item->rgb + (size_t)f * frame, more, item->height, item->width);
+        if (!plan)
+            hm_resize(x->data, height, width, item->rgb + (size_t)f * frame, more, item->height, item->width);
         const hm_tensor *y = hm_vae_push(s, x, f + more == item->n_frames);
-        if (y)
+        if (y && !plan)
             hm_convert(coded + done * C, HM_F32, y->data, y->dtype, (size_t)hm_numel(y)),
                 done += hm_numel(y) / C;
         hm_restore(n->g, mark);
     }
     hm_restore(n->g, outer);
-    calls->draw(calls->user, HM_LTX_POSTERIOR, noise, rows, m->latent_c);
-    hm_vae_sample(m, z, coded, noise, rows);
-    hm_vae_normalize(m, z, rows);
+    if (!plan) {
+        calls->draw(calls->user, HM_LTX_POSTERIOR, noise, rows, m->latent_c);
+        hm_vae_sample(m, z, coded, noise, rows);
+        hm_vae_normalize(m, z, rows);
+    }
     free(coded), free(noise);
     return HIMMEL_OK;
 }

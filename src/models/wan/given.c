@@ -17,6 +17,9 @@ himmel_status hm_wan_given_check(const hm_wan_set *m, const hm_model_job *job, h
     for (int i = 0; i < job->n_items; i++) {
         if (job->items[i].strength < 1)
             return hm_fail(err, HIMMEL_EINVAL, "wan: a picture counts wholly or not at all, its strength is %g", job->items[i].strength);
+        if ((m->kind == HM_WAN_I2V || m->kind == HM_WAN_FLF2V) && !at_first(job, i) && !at_last(job, i))
+            return hm_fail(err, HIMMEL_EINVAL, "this Wan takes pictures for the first and the last frame; number %d is at frame %d of %d", i + 1,
+                           job->items[i].at, job->n_frames);
         first += at_first(job, i);
         last += at_last(job, i);
     }

@@ -36,7 +36,8 @@ static void wan_facts(const void *self, hm_model_facts *f)
                           .fps = r->fps,
                           .guidance = (double)r->guidance,
                           .negative = negative_words,
-                          .takes_items = m->kind != HM_WAN_T2V};
+                          .takes_items = m->kind != HM_WAN_T2V,
+                          .ends_whole = true};
     const double n = (double)m->n_transformer;
     snprintf(f->name, sizeof f->name, "Wan %s %s %s%.3g%s%s", m->kind == HM_WAN_TI2V || m->two ? "2.2" : "2.1", kinds[m->kind],
              m->two ? "two experts, " : "", n < 1e9 ? 1e-6 * n : 1e-9 * n, n < 1e9 ? "M" : "B", m->distilled ? " distilled" : "");
