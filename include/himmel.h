@@ -45,10 +45,17 @@ typedef struct {
 typedef struct himmel_ctx himmel_ctx;
 
 typedef struct {
+    const char *path;
+    double strength; /* 1: as trained */
+} himmel_lora;
+
+typedef struct {
     int threads;     /* for computing, 0 = all cores, at most 1024; same threads, same bytes */
     const char *identity; /* folder of the signing identity, made at the first film; NULL = ~/.config/himmel */
     const char *const *with; /* further files of a released model: text encoder, tokenizer, upscaler; at most 7 */
     int n_with;
+    const himmel_lora *loras; /* merged into the weights of a released model; at most 8 */
+    int n_loras;
     const char *time_server; /* RFC 3161, http://...: stamps every result; NULL = none, and same request, same bytes */
 } himmel_options;
 
@@ -61,7 +68,7 @@ HIMMEL_API const char *himmel_version(void);
  * else. EINVAL: another name, or too late. */
 HIMMEL_API himmel_status himmel_limit_isa(const char *name, himmel_error *err);
 
-/* Open a weights file. path NULL searches himmel-1.safetensors in: weights/ beside the folder of the
+/* Open a weights file, the index of several (model.safetensors.index.json) or the folder with it. path NULL searches himmel-1.safetensors in: weights/ beside the folder of the
  * executable, weights/ in the working directory, share/himmel/ beside the folder of the executable. opts NULL
  * = defaults. HIMMEL_OK: *out is the caller's, himmel_close() releases it (NULL is fine). Otherwise *out is
  * NULL and err (may be NULL) says why: EIO cannot read, EFORMAT not a safetensors file, EMODEL not himmel-1.
@@ -73,7 +80,7 @@ HIMMEL_API void himmel_close(himmel_ctx *ctx);
 typedef struct {
     const char *name;         /* "himmel-1" */
     const char *path;         /* the weights file */
-    const char *sha256;       /* of the whole weights file, 64 hex digits */
+    const char *sha256;       /* of the whole weights file, 64 hex digits; of an index and its shards one after the other */
     const char *licence;      /* of the weights, e.g. "CC0-1.0" */
     const char *data_sha256;  /* of the training data's manifest, "" if the file has none */
     const char *config;       /* JSON from the file's header; "" of a released model */
@@ -83,6 +90,7 @@ typedef struct {
     int threads;
     const char *family;       /* "himmel", "ltx-video" */
     const char *missing;      /* what else is needed for a film, as a sentence; "" = nothing */
+    const char *loras;        /* what was merged: "NAME:STRENGTH:SHA-256, ..."; "" = nothing */
 } himmel_model_info;
 
 /* What is open; strings live as long as ctx. */

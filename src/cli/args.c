@@ -21,6 +21,7 @@ typedef enum {
     O_N,
     O_MODEL,
     O_WITH,
+    O_LORA,
     O_THREADS,
     O_EXPAND,
     O_PREVIEW,
@@ -53,6 +54,7 @@ static const struct {
                {"variations", 'n', O_N, true},
                {"model", 'm', O_MODEL, true},
                {"with", 'w', O_WITH, true},
+               {"lora", 0, O_LORA, true},
                {"threads", 't', O_THREADS, true},
                {"expand", 0, O_EXPAND, false},
                {"preview", 0, O_PREVIEW, false},
@@ -181,6 +183,25 @@ static bool take_number(cli_args *a, option_id id, const char *name, const char 
     }
 }
 
+/* "FILE" or "FILE:STRENGTH"; a file may have a colon in its own name. */
+static bool take_lora(cli_args *a, const char *name, const char *v)
+{
+    enum { MOST = sizeof a->lora / sizeof *a->lora };
+    if (a->n_loras == MOST) return args_wrong(name, v, "is one file too many (8)");
+    himmel_lora *l = &a->lora[a->n_loras];
+    const char *colon = strrchr(v, ':');
+    *l = (himmel_lora){v, 1};
+    if (colon && access(v, F_OK)) {
+        if (!args_double(colon + 1, &l->strength)) return args_wrong(name, v, "wants FILE or FILE:STRENGTH, for example style.safetensors:0.8");
+        char *path = a->lora_path[a->n_loras] = strdup(v);
+        if (!path) return false;
+        path[colon - v] = 0;
+        l->path = path;
+    }
+    a->n_loras++;
+    return true;
+}
+
 static bool take(cli_args *a, option_id id, const char *name, const char *v)
 {
     switch (id) {
@@ -191,6 +212,7 @@ static bool take(cli_args *a, option_id id, const char *name, const char *v)
         if (a->n_with == (int)(sizeof a->with / sizeof *a->with)) return args_wrong(name, v, "is one file too many (7)");
         a->with[a->n_with++] = v;
         return true;
+    case O_LORA: return take_lora(a, name, v);
     case O_EXPAND: a->expand = true; return true;
     case O_PREVIEW: a->preview = true; return true;
     case O_JSON: a->json = true; return true;
@@ -297,4 +319,5 @@ void args_free(cli_args *a)
 {
     free(a->prompt);
     a->prompt = NULL;
+    for (int i = 0; i < 8; i++) free(a->lora_path[i]), a->lora_path[i] = NULL;
 }

@@ -28,6 +28,9 @@ typedef struct {
     long threads, n;     /* threads -1: not said */
     const char *with[7]; /* further files of a released model */
     int n_with;
+    himmel_lora lora[8]; /* path: malloc'ed where a strength stands behind it, see lora_path */
+    char *lora_path[8];
+    int n_loras;
     bool has_size, has_seconds, has_fps, has_steps, has_guidance; /* said, not the default */
     bool has_seed, expand, preview, json, verbose, quiet, help, version, plan_only;
 } cli_args;
@@ -72,6 +75,7 @@ void make_free_name(char *out, size_t cap, const char *plain);
 uint64_t make_seed(void);
 void make_done(const cli_args *a, const himmel_result *r, double seconds, double peak);
 void make_tell_unknown(const cli_args *a, const char *prompt);
+himmel_options make_options(const cli_args *a, const cli_env *env);
 himmel_status make_open(himmel_ctx **ctx, const cli_args *a, const cli_env *env, himmel_error *err);
 /* Steps, guidance and negative prompt that were not said become those the open model likes. */
 void make_fill_in(cli_args *a, const himmel_request *likes);

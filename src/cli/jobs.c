@@ -73,6 +73,7 @@ static void info_json(const himmel_model_info *i, double peak)
                 {"sha256", i->sha256},
                 {"licence", i->licence},
                 {"data_sha256", i->data_sha256},
+                {"loras", i->loras},
                 {"isa", i->isa}};
     printf("{\"event\":\"info\",\"version\":\"%s\"", himmel_version());
     for (size_t k = 0; k < sizeof text / sizeof *text; k++) {
@@ -91,6 +92,7 @@ static void info_text(const himmel_model_info *i, double peak)
     if (*i->missing) printf("missing    %s\n", i->missing);
     printf("file       %s, %.1f MiB\n", i->path, (double)i->file_bytes / (1 << 20));
     printf("sha256     %s\n", i->sha256);
+    if (*i->loras) printf("loras      %s\n", i->loras);
     printf("trained on %s\n", *i->data_sha256 ? i->data_sha256 : "no manifest in the file");
     printf("machine    %s, %d threads, %.0f GFLOPS in bf16\n", i->isa, i->threads, peak);
 }
@@ -101,16 +103,13 @@ int cmd_info(int argc, char **argv, const cli_env *env)
     himmel_error err = {0};
     const bool parsed = args_parse(&a, HIMMEL_FILM, argc, argv);
     if (!parsed || (a.prompt && a.model)) {
-        if (parsed) fprintf(stderr, "himmel: info takes one model: FILE or --model FILE, --with FILE, --threads and --json\n");
+        if (parsed) fprintf(stderr, "himmel: info takes one model: FILE or --model FILE, --with FILE, --lora FILE, --threads and --json\n");
         args_free(&a);
         return EXIT_USAGE;
     }
     char file[CLI_MAX_PATH] = "";
     if (a.prompt) snprintf(file, sizeof file, "%s", a.prompt);
-    args_free(&a);
-    himmel_options o = himmel_options_default();
-    if (a.threads > 0) o.threads = (int)a.threads;
-    o.with = a.with, o.n_with = a.n_with;
+    const himmel_options o = make_options(&a, env);
     himmel_ctx *ctx;
     himmel_model_info info;
     const char *named = env->model && *env->model ? env->model : NULL;
@@ -120,5 +119,6 @@ int cmd_info(int argc, char **argv, const cli_env *env)
     else if (a.json) info_json(&info, himmel_peak_gflops(ctx));
     else info_text(&info, himmel_peak_gflops(ctx));
     himmel_close(ctx);
+    args_free(&a);
     return rc ? EXIT_FAILED : EXIT_DONE;
 }

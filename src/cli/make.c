@@ -156,13 +156,20 @@ static himmel_status make_one(himmel_ctx *ctx, cli_args *a, himmel_error *err)
     return HIMMEL_OK;
 }
 
-himmel_status make_open(himmel_ctx **ctx, const cli_args *a, const cli_env *env, himmel_error *err)
+himmel_options make_options(const cli_args *a, const cli_env *env)
 {
     himmel_options o = himmel_options_default();
     if (a->threads > 0) o.threads = (int)a->threads;
     o.identity = env->identity;
     o.with = a->with, o.n_with = a->n_with;
+    o.loras = a->lora, o.n_loras = a->n_loras;
     o.time_server = env->time_server;
+    return o;
+}
+
+himmel_status make_open(himmel_ctx **ctx, const cli_args *a, const cli_env *env, himmel_error *err)
+{
+    const himmel_options o = make_options(a, env);
     return himmel_open(ctx, a->model ? a->model : env->model && *env->model ? env->model : NULL, &o, err);
 }
 

@@ -55,6 +55,33 @@ static himmel_status find_weights(char *path, size_t cap, himmel_error *err)
                    weights_name, above, above);
 }
 
+static void file_sha256(const hm_map *map, char hex[65])
+{
+    hm_sha256 s;
+    uint8_t d[32];
+    hm_sha256_init(&s);
+    hm_sha256_add(&s, map->data, map->len);
+    hm_sha256_end(&s, d);
+    hm_sha256_hex(d, hex);
+}
+
+/* What films say about the LoRAs that were merged. */
+static himmel_status name_loras(himmel_ctx *ctx, const himmel_options *o, himmel_error *err)
+{
+    hm_str s = {ctx->loras, sizeof ctx->loras, 0};
+    for (int i = 0; i < o->n_loras; i++) {
+        const char *slash = strrchr(o->loras[i].path, '/');
+        hm_map map;
+        char hex[65];
+        const himmel_status rc = hm_map_open(&map, o->loras[i].path, err);
+        if (rc) return rc;
+        file_sha256(&map, hex);
+        hm_map_close(&map);
+        hm_str_addf(&s, "%s%.80s:%g:%s", i ? ", " : "", slash ? slash + 1 : o->loras[i].path, o->loras[i].strength, hex);
+    }
+    return HIMMEL_OK;
+}
+
 /* himmel-1 and every other model: a file says what it is. */
 static himmel_status open_model(himmel_ctx *ctx, const himmel_options *o, himmel_error *err)
 {
@@ -67,14 +94,20 @@ static himmel_status open_model(himmel_ctx *ctx, const himmel_options *o, himmel
     hm_st_close(st);
     if (own && o->n_with)
         return hm_fail(err, HIMMEL_EINVAL, "%s: himmel-1 needs no further files", ctx->path);
+    if (own && o->n_loras)
+        return hm_fail(err, HIMMEL_EINVAL, "%s: LoRA files are for released models, himmel-1 takes none", o->loras[0].path);
     if (own) return hm_himmel1_open(&ctx->model, ctx->path, err);
     if (o->n_with < 0 || o->n_with > HM_MODEL_MAX_FILES - 1)
         return hm_fail(err, HIMMEL_EINVAL, "%d further files are named, at most %d are possible", o->n_with,
                        (int)HM_MODEL_MAX_FILES - 1);
     for (int i = 0; i < o->n_with; i++) paths[i + 1] = o->with[i];
-    rc = hm_model_open(&ctx->released, paths, o->n_with + 1, err);
+    if (o->n_loras < 0 || o->n_loras > HM_MAX_LORAS)
+        return hm_fail(err, HIMMEL_EINVAL, "%d LoRA files are named, at most %d are possible", o->n_loras, (int)HM_MAX_LORAS);
+    hm_lora loras[HM_MAX_LORAS];
+    for (int i = 0; i < o->n_loras; i++) loras[i] = (hm_lora){o->loras[i].path, o->loras[i].strength};
+    rc = hm_model_open(&ctx->released, &(hm_model_files){paths, o->n_with + 1, loras, o->n_loras}, err);
     if (!rc) hm_model_get_facts(ctx->released, &ctx->facts);
-    return rc;
+    return rc ? rc : name_loras(ctx, o, err);
 }
 
 static void count(himmel_ctx *ctx)
@@ -90,6 +123,22 @@ static void count(himmel_ctx *ctx)
         const hm_tensor *t = hm_st_at(st, i, &name);
         if (strcmp(name, "tokenizer.spiece")) ctx->n_params += (uint64_t)hm_numel(t);
     }
+}
+
+/* Every file of the model one after the other: its size, and into s where that is not NULL. */
+static void hash_files(himmel_ctx *ctx, hm_sha256 *s)
+{
+    hm_st *st;
+    ctx->file_bytes = 0;
+    if (hm_st_open(&st, ctx->path, NULL)) return;
+    for (size_t i = 0; i < hm_st_n_files(st); i++) {
+        hm_map map;
+        if (hm_map_open(&map, hm_st_file(st, i), NULL)) continue;
+        ctx->file_bytes += map.len;
+        if (s) hm_sha256_add(s, map.data, map.len);
+        hm_map_close(&map);
+    }
+    hm_st_close(st);
 }
 
 himmel_status himmel_open(himmel_ctx **out, const char *path, const himmel_options *opts, himmel_error *err)
@@ -119,9 +168,7 @@ himmel_status himmel_open(himmel_ctx **out, const char *path, const himmel_optio
         himmel_close(ctx);
         return rc;
     }
-    hm_map map;
-    if (!hm_map_open(&map, ctx->path, NULL)) ctx->file_bytes = map.len;
-    hm_map_close(&map);
+    hash_files(ctx, NULL);
     snprintf(ctx->isa, sizeof ctx->isa, "%s", hm_isa_name());
     count(ctx);
     *out = ctx;
@@ -158,6 +205,7 @@ himmel_status himmel_info(himmel_ctx *ctx, himmel_model_info *info, himmel_error
                                 .data_sha256 = meta(ctx, "himmel.data_manifest_sha256"),
                                 .config = meta(ctx, "config"),
                                 .isa = ctx->isa,
+                                .loras = ctx->loras,
                                 .file_bytes = ctx->file_bytes,
                                 .n_params = ctx->n_params,
                                 .threads = ctx->threads};
@@ -168,15 +216,13 @@ const char *hm_ctx_sha256(himmel_ctx *ctx)
 {
     if (ctx->model) return ctx->model->sha256;
     pthread_mutex_lock(&ctx->lock);
-    hm_map map;
-    if (!*ctx->sha256 && !hm_map_open(&map, ctx->path, NULL)) {
+    if (!*ctx->sha256) {
         hm_sha256 s;
         uint8_t d[32];
         hm_sha256_init(&s);
-        hm_sha256_add(&s, map.data, map.len);
+        hash_files(ctx, &s);
         hm_sha256_end(&s, d);
         hm_sha256_hex(d, ctx->sha256);
-        hm_map_close(&map);
     }
     pthread_mutex_unlock(&ctx->lock);
     return ctx->sha256;

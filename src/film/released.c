@@ -141,6 +141,7 @@ static void make_tags(job *j)
     add_tag(j, "sampler", j->tag_text[2]);
     add_tag(j, "model", j->ctx->facts.name);
     add_tag(j, "model_sha256", hm_ctx_sha256(j->ctx));
+    add_tag(j, "loras", j->ctx->loras);
     add_tag(j, "software", j->tag_text[1]);
 }
 
@@ -208,12 +209,13 @@ static himmel_status plan_job(himmel_ctx *ctx, const himmel_request *req, const 
                                .gflop_film = c->decode_gflop,
                                .peak_bytes =
                                    c->peak_bytes + ctx->facts.file_bytes + ENCODER_FRAMES * pixels * 3 / 2};
-    /* Mapped weights can be dropped and read again; what the networks work in cannot. */
+    /* Mapped weights can be dropped and read again; what the networks work in, and merged weights, cannot. */
     const uint64_t ram = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-    if (c->peak_bytes + ENCODER_FRAMES * pixels * 3 / 2 > ram)
+    const uint64_t stays = c->peak_bytes + ctx->facts.merged_bytes + ENCODER_FRAMES * pixels * 3 / 2;
+    if (stays > ram)
         return hm_fail(err, HIMMEL_ENOMEM,
-                       "this would need %.1f GiB of memory beside the weights, the machine has %.1f",
-                       (double)c->peak_bytes / (1 << 30), (double)ram / (1 << 30));
+                       "this would need %.1f GiB of memory beside the weights%s, the machine has %.1f",
+                       (double)stays / (1 << 30), ctx->facts.merged_bytes ? ", those that LoRAs changed included" : "", (double)ram / (1 << 30));
     return HIMMEL_OK;
 }
 

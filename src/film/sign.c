@@ -27,7 +27,7 @@ static char *request_text(const hm_signer *s)
     const himmel_request *r = s->req;
     const char *negative = r->negative ? r->negative : "", *prompt = r->prompt ? r->prompt : "";
     const char *settings = s->settings ? s->settings : "";
-    hm_str t = {.cap = strlen(prompt) + strlen(negative) + strlen(settings) + 1024};
+    hm_str t = {.cap = strlen(prompt) + strlen(negative) + strlen(settings) + strlen(s->ctx->loras) + 1024};
     t.data = malloc(t.cap);
     if (!t.data) return NULL;
     hm_str_addf(&t, "himmel %s %s %s %d\n", HIMMEL_VERSION, hm_media_version(), s->ctx->isa, s->ctx->threads);
@@ -35,6 +35,7 @@ static char *request_text(const hm_signer *s)
                 r->fps_num, r->fps_den, r->crf);
     hm_str_addf(&t, "seed %llu\nsteps %d\nguidance %.17g\nmark %d\n", (unsigned long long)r->seed, r->steps,
                 r->guidance, r->visible_mark);
+    if (*s->ctx->loras) hm_str_addf(&t, "loras %s\n", s->ctx->loras);
     hm_str_addf(&t, "prompt %s\nnegative %s\n%s", prompt, negative, settings);
     return t.data;
 }

@@ -181,8 +181,13 @@ himmel_status hm_st_place(hm_st *st, const uint8_t *data, uint64_t data_len, uin
     if (at > data_len || data_len - at >= align)
         return hm_fail(err, HIMMEL_EFORMAT, "%s: %" PRIu64 " data bytes, but the tensors take %" PRIu64,
                        st->path, data_len, at);
-    qsort(st->by_name, st->n, sizeof *st->by_name, order_name);
+    hm_st_sort_names(st);
     return HIMMEL_OK;
+}
+
+void hm_st_sort_names(hm_st *st)
+{
+    qsort(st->by_name, st->n, sizeof *st->by_name, order_name);
 }
 
 static himmel_status parse(hm_st *st, const uint8_t *data, size_t len, himmel_error *err)
@@ -223,7 +228,7 @@ static himmel_status parse(hm_st *st, const uint8_t *data, size_t len, himmel_er
     return hm_st_place(st, data + 8 + n, data_len, 1, err);
 }
 
-static hm_st *st_new(const char *path)
+hm_st *hm_st_new(const char *path)
 {
     hm_st *st = calloc(1, sizeof *st);
     if (st) st->path = strdup(path);
@@ -235,7 +240,7 @@ static hm_st *st_new(const char *path)
 himmel_status hm_st_parse(hm_st **out, const uint8_t *data, size_t len, const char *name, himmel_error *err)
 {
     *out = NULL;
-    hm_st *st = st_new(name);
+    hm_st *st = hm_st_new(name);
     if (!st) return hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", name);
     const himmel_status rc = parse(st, data, len, err);
     if (rc)
@@ -245,10 +250,10 @@ himmel_status hm_st_parse(hm_st **out, const uint8_t *data, size_t len, const ch
     return rc;
 }
 
-himmel_status hm_st_open(hm_st **out, const char *path, himmel_error *err)
+himmel_status hm_st_open_file(hm_st **out, const char *path, himmel_error *err)
 {
     *out = NULL;
-    hm_st *st = st_new(path);
+    hm_st *st = hm_st_new(path);
     if (!st) return hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", path);
     himmel_status rc = hm_map_open(&st->map, path, err);
     if (!rc) rc = parse(st, st->map.data, st->map.len, err);
@@ -262,7 +267,9 @@ himmel_status hm_st_open(hm_st **out, const char *path, himmel_error *err)
 void hm_st_close(hm_st *st)
 {
     if (!st) return;
-    for (size_t i = 0; i < st->n; i++) free(st->entry[i].owned);
+    for (size_t i = 0; i < st->n && st->entry; i++) free(st->entry[i].owned);
+    for (size_t i = 0; i < st->n_shards; i++) hm_st_close(st->shard[i]);
+    free(st->shard);
     free(st->entry);
     free(st->found);
     free(st->by_name);
@@ -272,7 +279,7 @@ void hm_st_close(hm_st *st)
     free(st);
 }
 
-static const st_entry *find(const hm_st *st, const char *name)
+const st_entry *hm_st_entry(const hm_st *st, const char *name)
 {
     const st_entry key = {.name = name}, *pkey = &key;
     const st_entry *const *e = bsearch(&pkey, st->by_name, st->n, sizeof *st->by_name, order_name);
@@ -281,8 +288,17 @@ static const st_entry *find(const hm_st *st, const char *name)
 
 const hm_tensor *hm_st_find(const hm_st *st, const char *name)
 {
-    const st_entry *e = find(st, name);
+    const st_entry *e = hm_st_entry(st, name);
     return e && e->type->dtype != HM_N_DTYPES ? &e->t : NULL;
+}
+
+void hm_st_replace(hm_st *st, const char *name, hm_dtype dtype, void *data)
+{
+    st_entry *e = (st_entry *)(uintptr_t)hm_st_entry(st, name); /* st's own, or a shard's */
+    free(e->owned);
+    e->owned = data;
+    e->t.data = data;
+    e->t.dtype = dtype;
 }
 
 size_t hm_st_count(const hm_st *st)
@@ -310,7 +326,7 @@ himmel_status hm_st_need(const hm_st *st, const char *name, int nd, const int64_
                          himmel_error *err)
 {
     *out = NULL;
-    const st_entry *e = find(st, name);
+    const st_entry *e = hm_st_entry(st, name);
     if (!e) return hm_fail(err, HIMMEL_EMODEL, "%s: tensor \"%.100s\" is missing", st->path, name);
     bool same = e->t.nd == nd && e->type->dtype != HM_N_DTYPES;
     for (int i = 0; same && i < nd; i++) same = dim[i] < 0 || dim[i] == e->t.dim[i];

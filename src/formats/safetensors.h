@@ -10,17 +10,26 @@
 #include "tensor/tensor.h"
 
 typedef struct hm_st hm_st;
+/* path: a safetensors or GGUF file; the index of several (model.safetensors.index.json); or a folder with one index, or one
+ * file, in it. Shards are as strict: a tensor is in exactly the one that the index names. */
 himmel_status hm_st_open(hm_st **out, const char *path, himmel_error *err);
+bool hm_st_names_weights(const char *path); /* by its ending, or it is a folder */
 himmel_status hm_st_parse(hm_st **out, const uint8_t *data, size_t len, const char *name, himmel_error *err); /* borrowed bytes */
 void hm_st_close(hm_st *st); /* NULL is fine; tensors found in it die with it */
 const hm_tensor *hm_st_find(const hm_st *st, const char *name); /* NULL if absent; data points into the map */
 size_t hm_st_count(const hm_st *st);
 const hm_tensor *hm_st_at(const hm_st *st, size_t i, const char **name); /* i < count, file order */
 const char *hm_st_meta(const hm_st *st, const char *key); /* NULL if absent */
-const char *hm_st_path(const hm_st *st);
+const char *hm_st_path(const hm_st *st); /* of the file or index */
+size_t hm_st_n_files(const hm_st *st); /* 1, or the index and its shards */
+const char *hm_st_file(const hm_st *st, size_t i); /* path of file i */
 /* Like find, but missing or misshapen is an error naming the file; dims < 0 match anything. */
 himmel_status hm_st_need(const hm_st *st, const char *name, int nd, const int64_t *dim, const hm_tensor **out,
                          himmel_error *err);
+
+/* Other numbers for a tensor that is there: data (malloc'ed, st's from now on) of a type with whole numbers of bytes, not of
+ * blocks. Pointers to the tensor stay good and see them. */
+void hm_st_replace(hm_st *st, const char *name, hm_dtype dtype, void *data);
 
 /* Writer: add borrowed tensors and metadata, then write beside path and rename. */
 typedef struct hm_st_writer hm_st_writer;

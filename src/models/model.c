@@ -13,11 +13,12 @@ struct hm_model {
 
 static const hm_model_ops *const families[] = {&hm_ltx_ops, &hm_wan_ops};
 
-himmel_status hm_model_open(hm_model **out, const char *const *paths, int n_paths, himmel_error *err)
+himmel_status hm_model_open(hm_model **out, const hm_model_files *files, himmel_error *err)
 {
+    const char *const *paths = files->paths;
     *out = NULL;
-    if (n_paths < 1 || n_paths > HM_MODEL_MAX_FILES)
-        return hm_fail(err, HIMMEL_EINVAL, "%d files are named, a model has 1 to %d", n_paths,
+    if (files->n_paths < 1 || files->n_paths > HM_MODEL_MAX_FILES)
+        return hm_fail(err, HIMMEL_EINVAL, "%d files are named, a model has 1 to %d", files->n_paths,
                        (int)HM_MODEL_MAX_FILES);
     size_t f = 0;
     while (f < HM_COUNT(families) && !families[f]->claims(paths[0])) f++;
@@ -38,7 +39,7 @@ himmel_status hm_model_open(hm_model **out, const char *const *paths, int n_path
     hm_model *m = calloc(1, sizeof *m);
     if (!m) return hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", paths[0]);
     m->ops = families[f];
-    const himmel_status rc = m->ops->open(&m->self, paths, n_paths, err);
+    const himmel_status rc = m->ops->open(&m->self, files, err);
     if (rc) free(m);
     else *out = m;
     return rc;

@@ -5,11 +5,17 @@
 #ifndef HM_MODEL_H
 #define HM_MODEL_H
 
-#include "base/base.h"
+#include "models/lora.h"
 
 typedef struct hm_model hm_model;
 
 enum { HM_MODEL_MAX_FILES = 8 };
+typedef struct {
+    const char *const *paths; /* 1..HM_MODEL_MAX_FILES; the first is what the user named */
+    int n_paths;
+    const hm_lora *loras; /* merged into the transformer */
+    int n_loras;
+} hm_model_files;
 /* What was opened, and what a job may ask of it. */
 typedef struct {
     const char *family; /* "ltx-video"; static storage */
@@ -17,6 +23,7 @@ typedef struct {
     char
         missing[400]; /* a sentence on what else is needed for a film and where it may lie; "" = nothing is */
     uint64_t n_params, file_bytes; /* of all files */
+    uint64_t merged_bytes;         /* weights that LoRAs changed: unlike mapped ones they stay in memory */
     int side_step;                 /* width and height: multiples of it */
     int frame_step;                /* frames: 1 + a multiple of it */
     int max_frames;
@@ -64,9 +71,8 @@ typedef struct {
     const char *family;
     /* Is this file the transformer of the family? Opens it; errors mean no. */
     bool (*claims)(const char *path);
-    /* paths[0] is what the user named; the others, and files of known names beside it, may add what it lacks.
-     */
-    himmel_status (*open)(void **self, const char *const *paths, int n_paths, himmel_error *err);
+    /* The other paths, and files of known names beside the first, may add what it lacks. */
+    himmel_status (*open)(void **self, const hm_model_files *files, himmel_error *err);
     void (*close)(void *self); /* NULL is fine */
     void (*facts)(const void *self, hm_model_facts *f);
     himmel_status (*plan)(const void *self, const hm_model_job *job, hm_model_cost *cost, himmel_error *err);
@@ -74,7 +80,7 @@ typedef struct {
 } hm_model_ops;
 
 /* EMODEL: no family knows the file; the sentence says what it holds. */
-himmel_status hm_model_open(hm_model **out, const char *const *paths, int n_paths, himmel_error *err);
+himmel_status hm_model_open(hm_model **out, const hm_model_files *files, himmel_error *err);
 void hm_model_close(hm_model *m); /* NULL is fine */
 void hm_model_get_facts(const hm_model *m, hm_model_facts *f);
 /* EINVAL: the job is not as the facts allow; the sentence names the field and the nearest that is. */

@@ -2,9 +2,11 @@
  * and CLIP; words and pictures in, frames out; files that do not fit give a sentence.   SPDX-License-Identifier: MIT */
 #include <math.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "check.h"
+#include "formats/shards.h"
 #include "models/model.h"
 #include "models/seen.h"
 #include "models/wan/vae.h"
@@ -68,7 +70,7 @@ static hm_model *opened(const char *const *paths, int n, const char *name)
     hm_model *m;
     himmel_error err = {0};
     hm_model_facts f;
-    const himmel_status rc = hm_model_open(&m, paths, n, &err);
+    const himmel_status rc = hm_model_open(&m, &(hm_model_files){paths, n, NULL, 0}, &err);
     if (rc) fprintf(stderr, "%s\n", err.message);
     OK(!rc);
     if (rc) exit(1);
@@ -146,6 +148,22 @@ static void words(void)
     m = opened(other, 4, "Wan 2.1 T2V");
     OK(usual_film(m) == first);
     hm_model_close(m);
+
+    /* the same numbers in two shards; the text encoder beside them in two as well */
+    himmel_status rc = HIMMEL_OK;
+    char inner[128];
+    mkdir(path_of("sharded"), 0777), mkdir(path_of("sharded/transformer"), 0777), mkdir(path_of("sharded/text_encoder"), 0777);
+    rc = write_shards(paths[0], path_of("sharded/transformer"), &err);
+    if (!rc) rc = write_shards(F("umt5_tiny"), path_of("sharded/text_encoder"), &err);
+    if (rc) fprintf(stderr, "%s\n", err.message);
+    OK(!rc);
+    const char *const ends[] = {"sharded/transformer", "sharded/transformer/model.safetensors.index.json"};
+    for (int i = 0; i < 2; i++) {
+        snprintf(inner, sizeof inner, "%s/%s", dir, ends[i]);
+        m = opened((const char *[]){inner, F("wan21_vae"), tok}, 3, "Wan 2.1 T2V");
+        OK(usual_film(m) == first);
+        hm_model_close(m);
+    }
 }
 
 static void experts(void)
@@ -161,7 +179,7 @@ static void experts(void)
     OK(usual_film(m) == pair); /* whichever is named first */
     hm_model_close(m);
     himmel_error err = {0};
-    OK(!hm_model_open(&m, (const char *[]){low, F("wan21_vae"), F("umt5_tiny"), tok}, 4, &err));
+    OK(!hm_model_open(&m, &(hm_model_files){(const char *[]){low, F("wan21_vae"), F("umt5_tiny"), tok}, 4, NULL, 0}, &err));
     hm_model_get_facts(m, &f);
     OK(strstr(f.missing, "high-noise one too"));
     hm_model_close(m);
@@ -260,7 +278,7 @@ static void refused(const char *const *paths, int n, himmel_status code, const c
 {
     hm_model *m;
     himmel_error err = {0};
-    const himmel_status rc = hm_model_open(&m, paths, n, &err);
+    const himmel_status rc = hm_model_open(&m, &(hm_model_files){paths, n, NULL, 0}, &err);
     if (rc != code || !strstr(err.message, part)) fprintf(stderr, "%d: %s\n", (int)rc, err.message);
     OK(rc == code && strstr(err.message, part) && !m);
 }
@@ -277,7 +295,7 @@ static void wrong_files(void)
     } steps[] = {{F("wan21_vae"), "autoencoder"}, {F("umt5_tiny"), "text encoder"}, {tok, "tokenizer"}};
     const char *paths[4] = {t2v};
     for (int i = 0; i < 3; i++) { /* what is missing is said one after the other */
-        OK(!hm_model_open(&m, paths, 1 + i, &err));
+        OK(!hm_model_open(&m, &(hm_model_files){paths, 1 + i, NULL, 0}, &err));
         hm_model_get_facts(m, &f);
         OK(strstr(f.missing, steps[i].says));
         hm_model_close(m);

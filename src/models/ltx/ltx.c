@@ -26,6 +26,7 @@ static void ltx_facts(const void *self, hm_model_facts *f)
     *f = (hm_model_facts){.family = "ltx-video",
                           .n_params = m->n_params,
                           .file_bytes = m->file_bytes,
+                          .merged_bytes = m->merged_bytes,
                           .side_step = m->vae.scale_s,
                           .frame_step = m->vae.scale_t,
                           .max_frames = MAX_FRAMES,

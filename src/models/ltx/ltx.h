@@ -32,10 +32,10 @@ typedef struct {
                               linear-quadratic */
     bool distilled, stochastic;
     char version[32];
-    uint64_t n_params, n_transformer, file_bytes;
+    uint64_t n_params, n_transformer, file_bytes, merged_bytes;
 } hm_ltx;
 
-himmel_status hm_ltx_open(void **self, const char *const *paths, int n_paths, himmel_error *err);
+himmel_status hm_ltx_open(void **self, const hm_model_files *files, himmel_error *err);
 void hm_ltx_close(void *self);
 bool hm_ltx_claims(const char *path);
 /* The makers' way for one pass (two_pass 0), the first or the second of two (1, 2); layer numbers are cut to

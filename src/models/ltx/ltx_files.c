@@ -125,15 +125,9 @@ static himmel_status add_safetensors(hm_ltx *m, const char *path, himmel_error *
         path, (int)HM_LTX_MAX_SHARDS);
 }
 
-static bool ends_with(const char *s, const char *end)
-{
-    const size_t n = strlen(s), k = strlen(end);
-    return n >= k && !strcmp(s + n - k, end);
-}
-
 static himmel_status add_file(hm_ltx *m, const char *path, himmel_error *err)
 {
-    if (ends_with(path, ".safetensors")) return add_safetensors(m, path, err);
+    if (hm_st_names_weights(path)) return add_safetensors(m, path, err);
     if (m->tok) return hm_fail(err, HIMMEL_EINVAL, "%s: a tokenizer was named already", path);
     return hm_tok_open(&m->tok, path, err);
 }
@@ -146,6 +140,7 @@ static himmel_status look_beside(hm_ltx *m, const char *main_path, himmel_error 
         {"t5xxl_fp16.safetensors"},
         {"t5xxl_fp8_e4m3fn.safetensors"},
         {"text_encoder/model.safetensors"},
+        {"text_encoder/model.safetensors.index.json"},
         {"text_encoder/model-00001-of-00002.safetensors", "text_encoder/model-00002-of-00002.safetensors"},
         {"text_encoder/model-00001-of-00004.safetensors", "text_encoder/model-00002-of-00004.safetensors",
          "text_encoder/model-00003-of-00004.safetensors", "text_encoder/model-00004-of-00004.safetensors"}};
@@ -236,13 +231,25 @@ static himmel_status load_main(hm_ltx *m, const char *path, himmel_error *err)
     return rc ? rc : read_version(m, path, config, err);
 }
 
-himmel_status hm_ltx_open(void **self, const char *const *paths, int n_paths, himmel_error *err)
+/* diffusers' names of the few modules that it calls otherwise (LoRAs have them). */
+static bool other_name(char out[256], const char *name)
 {
+    static const char *const names[][2] = {{"patchify_proj.", "proj_in."}, {"adaln_single.", "time_embed."}};
+    for (size_t i = 0; i < HM_COUNT(names); i++) {
+        const size_t n = strlen(names[i][0]);
+        if (!strncmp(name, names[i][0], n)) return snprintf(out, 256, "%s%s", names[i][1], name + n) < 256;
+    }
+    return false;
+}
+
+himmel_status hm_ltx_open(void **self, const hm_model_files *files, himmel_error *err)
+{
+    const char *const *paths = files->paths;
     *self = NULL;
     hm_ltx *m = calloc(1, sizeof *m);
     if (!m) return hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", paths[0]);
     himmel_status rc = load_main(m, paths[0], err);
-    for (int i = 1; i < n_paths && !rc; i++) rc = add_file(m, paths[i], err);
+    for (int i = 1; i < files->n_paths && !rc; i++) rc = add_file(m, paths[i], err);
     if (!rc) rc = look_beside(m, paths[0], err);
     if (!rc && m->n_shards) rc = load_t5(m, err);
     if (!rc && m->upscaler && (m->up.channels != m->vae.latent_c || !m->up.space || m->up.time))
@@ -252,6 +259,7 @@ himmel_status hm_ltx_open(void **self, const char *const *paths, int n_paths, hi
     if (!rc && m->tok && m->n_shards && hm_tok_size(m->tok) > m->t5.cfg.vocab)
         rc = hm_fail(err, HIMMEL_EMODEL, "the tokenizer has %d pieces, the text encoder only %d",
                      hm_tok_size(m->tok), m->t5.cfg.vocab);
+    if (!rc) rc = hm_lora_merge(m->main, dit_prefix, other_name, files->loras, files->n_loras, &m->merged_bytes, err);
     if (rc) {
         hm_ltx_close(m);
         return rc;

@@ -41,6 +41,8 @@ typedef struct {
 
 typedef enum { HM_WAN_ORIGINAL, HM_WAN_DIFFUSERS } hm_wan_names;
 /* The same tensor's name in another convention: "blocks.3.ffn.0.weight" -> "...ffn.net.0.proj.weight". False: too long. */
+/* The same tensor in the other of the two conventions; false: it has one name in both. */
+bool hm_wan_other_name(char out[256], const char *name);
 bool hm_wan_rename(char out[256], const char *original, hm_wan_names to);
 
 /* What the file holds: its convention, the prefix of its names, the sizes. EMODEL: not a Wan transformer. */

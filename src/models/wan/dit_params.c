@@ -139,14 +139,32 @@ static const char *const diffusers[][2] = { /* beginnings, or whole middles afte
     {"ffn.2.", "ffn.net.2."}, {"modulation", "scale_shift_table"}, {"before_proj.", "proj_in."},
     {"after_proj.", "proj_out."}};
 
+/* The part after the number of a block; all of it, where there is none. */
+static const char *in_block(const char *name)
+{
+    if (strncmp(name, "blocks.", 7) && strncmp(name, "vace_blocks.", 12)) return name;
+    name = strchr(name, '.') + 1;
+    name += strspn(name, "0123456789");
+    return name + (*name == '.');
+}
+
+bool hm_wan_other_name(char out[256], const char *name)
+{
+    const char *rest = in_block(name);
+    if (hm_wan_rename(out, name, HM_WAN_DIFFUSERS) && strcmp(out, name)) return true;
+    bool block = false; /* the table's second half is about what is in a block */
+    for (size_t i = 0; i < HM_COUNT(diffusers); i++) {
+        const size_t n = strlen(diffusers[i][1]);
+        block |= !strcmp(diffusers[i][0], "self_attn.q.");
+        if (block == (rest != name) && !strncmp(rest, diffusers[i][1], n))
+            return snprintf(out, 256, "%.*s%s%s", (int)(rest - name), name, diffusers[i][0], rest + n) < 256;
+    }
+    return false;
+}
+
 bool hm_wan_rename(char out[256], const char *original, hm_wan_names to)
 {
-    const char *rest = original;
-    if (!strncmp(rest, "blocks.", 7) || !strncmp(rest, "vace_blocks.", 12)) { /* the part after the number */
-        rest = strchr(rest, '.') + 1;
-        rest += strspn(rest, "0123456789");
-        rest += *rest == '.';
-    }
+    const char *rest = in_block(original);
     for (size_t i = 0; to == HM_WAN_DIFFUSERS && i < HM_COUNT(diffusers); i++) {
         const size_t n = strlen(diffusers[i][0]);
         if (!strncmp(rest, diffusers[i][0], n))

@@ -26,6 +26,7 @@ static void wan_facts(const void *self, hm_model_facts *f)
     *f = (hm_model_facts){.family = "wan",
                           .n_params = m->n_params,
                           .file_bytes = m->file_bytes,
+                          .merged_bytes = m->merged_bytes,
                           .side_step = m->vae ? 2 * hm_wan_vae_stride(m->vae) : m->dit.cfg.out_dim == 48 ? 32 : 16,
                           .frame_step = 4,
                           .max_frames = MAX_FRAMES,

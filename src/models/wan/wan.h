@@ -32,13 +32,14 @@ typedef struct {
     hm_tokenizer *tok;
     hm_wan_kind kind;
     bool two;              /* 2.2 A14B: wants a second expert */
+    bool main_low;         /* of the pair, main is the low-noise one */
     bool distilled;
     hm_wan_recipe recipe;
-    uint64_t n_params, n_transformer, file_bytes;
+    uint64_t n_params, n_transformer, file_bytes, merged_bytes;
 } hm_wan_set;
 
 bool hm_wan_claims(const char *path);
-himmel_status hm_wan_open(void **self, const char *const *paths, int n_paths, himmel_error *err);
+himmel_status hm_wan_open(void **self, const hm_model_files *files, himmel_error *err);
 void hm_wan_close(void *self);
 void hm_wan_missing(const hm_wan_set *m, char *out, size_t cap); /* a sentence, "" = nothing */
 

@@ -117,7 +117,7 @@ static himmel_status add_file(hm_wan_set *m, const char *path, himmel_error *err
 {
     if (ends_with(path, ".pth") || ends_with(path, ".pt") || ends_with(path, ".ckpt"))
         return hm_fail(err, HIMMEL_EFORMAT, "%s: a file of Python objects, which can run code, is not read here; use the same weights as safetensors or GGUF", path);
-    if (ends_with(path, ".safetensors") || ends_with(path, ".gguf")) return add_tensors(m, path, err);
+    if (hm_st_names_weights(path)) return add_tensors(m, path, err);
     if (m->tok) return hm_fail(err, HIMMEL_EINVAL, "%s: a tokenizer was named already", path);
     return hm_tok_open(&m->tok, path, err);
 }
@@ -147,6 +147,7 @@ static himmel_status look_beside(hm_wan_set *m, const char *path, himmel_error *
                                         "../vae/diffusion_pytorch_model.safetensors", "../vae/wan2.2_vae.safetensors"},
                       *const t5[] = {"umt5_xxl_bf16.safetensors", "umt5_xxl_fp16.safetensors", "umt5-xxl-enc-bf16.safetensors",
                                      "text_encoder/model.safetensors", "../text_encoder/model.safetensors",
+                                     "text_encoder/model.safetensors.index.json", "../text_encoder/model.safetensors.index.json",
                                      "../text_encoders/umt5_xxl_bf16.safetensors", "../text_encoders/umt5_xxl_fp16.safetensors",
                                      "umt5-xxl-encoder-Q8_0.gguf"},
                       *const tok[] = {"spiece.model", "tokenizer/spiece.model", "../tokenizer/spiece.model", "google/umt5-xxl/spiece.model"},
@@ -196,8 +197,31 @@ static himmel_status classify(hm_wan_set *m, himmel_error *err)
         const hm_wan w = m->dit; /* --model named the low one */
         m->dit = m->low;
         m->low = w;
+        m->main_low = true;
     }
     return HIMMEL_OK;
+}
+
+/* Into which of a pair of experts a LoRA goes, its file's name says; one that does not say goes into both. */
+static himmel_status merge_loras(hm_wan_set *m, const hm_model_files *files, himmel_error *err)
+{
+    hm_st *const st[] = {m->main, m->second};
+    himmel_status rc = HIMMEL_OK;
+    for (int e = 0; e < 2 && st[e] && !rc; e++) {
+        hm_lora mine[HM_MAX_LORAS];
+        hm_wan_config cfg;
+        hm_wan_names names;
+        char prefix[64];
+        int n = 0;
+        const bool low = (e == 1) != m->main_low;
+        for (int i = 0; i < files->n_loras && n < HM_MAX_LORAS; i++) {
+            const char *path = files->loras[i].path;
+            if (!m->second || !(low ? is_high(path) : is_low(path))) mine[n++] = files->loras[i];
+        }
+        rc = hm_wan_detect(st[e], &cfg, &names, prefix, err);
+        if (!rc) rc = hm_lora_merge(st[e], prefix, hm_wan_other_name, mine, n, &m->merged_bytes, err);
+    }
+    return rc;
 }
 
 static void choose(hm_wan_set *m)
@@ -228,18 +252,20 @@ static void count(hm_wan_set *m, const hm_st *st, bool transformer)
     }
 }
 
-himmel_status hm_wan_open(void **self, const char *const *paths, int n_paths, himmel_error *err)
+himmel_status hm_wan_open(void **self, const hm_model_files *files, himmel_error *err)
 {
+    const char *const *paths = files->paths;
     *self = NULL;
     hm_wan_set *m = calloc(1, sizeof *m);
     if (!m) return hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", paths[0]);
     himmel_status rc = hm_st_open(&m->main, paths[0], err);
     if (!rc) rc = hm_wan_load(&m->dit, NULL, m->main, err);
-    for (int i = 1; i < n_paths && !rc; i++) rc = add_file(m, paths[i], err);
+    for (int i = 1; i < files->n_paths && !rc; i++) rc = add_file(m, paths[i], err);
     if (!rc) rc = classify(m, err);
     if (!rc) rc = look_beside(m, paths[0], err);
     if (!rc && m->tok && m->t5_st && hm_tok_size(m->tok) > m->t5.cfg.vocab)
         rc = hm_fail(err, HIMMEL_EMODEL, "the tokenizer has %d pieces, the text encoder only %d", hm_tok_size(m->tok), m->t5.cfg.vocab);
+    if (!rc) rc = merge_loras(m, files, err);
     if (rc) {
         hm_wan_close(m);
         return rc;
