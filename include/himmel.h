@@ -165,7 +165,7 @@ typedef struct {
     int sound;             /* 1: films get a soundtrack made from the words: wind, sea, rain, thunder, night */
 } himmel_request;
 
-/* A film of 1920x1080, 10 s, 24 fps, seed 0, 25 steps, guidance 3, rate factor 19, with the mark; prompt and output NULL. */
+/* A film of 1920x1080, 10 s, 24 fps, seed 0, 25 steps, guidance 5, rate factor 19, with the mark; prompt and output NULL. */
 HIMMEL_API himmel_request himmel_request_default(void);
 /* The same with the size, length, frame rate, steps, guidance and negative prompt that the open model was made for. */
 HIMMEL_API himmel_request himmel_request_for(const himmel_ctx *ctx, himmel_kind kind);

@@ -18,7 +18,7 @@ static const char main_help[] =
     "      --crf N           1 (large and exact) to 40 (small and coarse)  (19)\n"
     "      --seed N          same seed, same film                          (a new one each time)\n"
     "      --steps N         more steps, finer result, 1 to 200            (25)\n"
-    "      --guidance N      how strictly to follow the prompt, 1 to 20    (3)\n"
+    "      --guidance N      how strictly to follow the prompt, 1 to 20    (5)\n"
     "      --negative TEXT   what to keep away from\n"
     "      --sound           a soundtrack made from the words: wind, sea, rain, thunder, night\n"
     "  -n, --variations N    several at once: film-1.mp4, film-2.mp4 ...\n"
