@@ -1,4 +1,4 @@
-/* extras.c - models, provenance, and our own /himmel/v1: health, cancel, events, previews, prompts, queue, keys, metrics.
+/* extras.c - models, provenance, and our own /himmel/v1: health, cancel, prompts, queue, keys, metrics.
  * SPDX-License-Identifier: MIT */
 #include <math.h>
 #include <stdlib.h>
@@ -8,8 +8,6 @@
 
 #include "server/ask.h"
 #include "server/wire.h"
-
-enum { KEEP_ALIVE = 15 }; /* seconds */
 
 /* ---- models ---- */
 
@@ -114,9 +112,7 @@ static bool get_metrics(hm_call *c)
     hm_str_addf(&s, "# TYPE himmel_busy_seconds_total counter\nhimmel_busy_seconds_total %.3f\n# TYPE himmel_model_loaded gauge\n"
                     "himmel_model_loaded %d\n# TYPE himmel_disk_free_bytes gauge\nhimmel_disk_free_bytes %llu\n", t.busy_seconds,
                 hm_worker_model(c->srv->worker, NULL, NULL) > 0, (unsigned long long)hm_disk_free(c->srv->o.data));
-    char *copy = strdup(text);
-    c->state = copy;
-    return copy ? hm_answer_bytes(c, 200, "text/plain; version=0.0.4", copy, strlen(copy)) : hm_answer_error(c, 503, NULL, NULL, "out of memory");
+    return hm_answer_text(c, 200, "text/plain; version=0.0.4", strdup(text));
 }
 
 /* ---- prompts ---- */
@@ -134,7 +130,7 @@ static bool get_prompt(hm_call *c)
                                             "expanded", expands ? json_string(full) : json_null()));
 }
 
-/* ---- jobs: cancel, preview, events ---- */
+/* ---- jobs ---- */
 
 static bool post_cancel(hm_call *c)
 {
@@ -146,79 +142,6 @@ static bool post_cancel(hm_call *c)
     if (hm_queue_cancel(c->srv->queue, c->id, "cancelled by its maker", &changed, &err)) return hm_answer_status(c, &err);
     if (!changed) return hm_answer_error(c, 400, "id", "already_ended", "%s has ended already", c->id);
     return hm_answer_json(c, 200, json_pack("{s:s, s:b}", "id", c->id, "cancelled", 1));
-}
-
-static bool get_preview(hm_call *c)
-{
-    hm_job j;
-    char path[HM_PATH];
-    if (!hm_find_job(c, "", &j)) return true;
-    hm_job_deinit(&j);
-    hm_file(path, c->srv->o.data, "work", c->id, ".preview.jpg");
-    return hm_answer_file(c, path, "image/jpeg", NULL);
-}
-
-typedef struct {
-    double last;       /* when something was sent */
-    unsigned previews;
-    int64_t step;
-    char phase[16];
-    int status;
-} watcher;
-
-static void send_preview(hm_call *c, watcher *w, const hm_running *r)
-{
-    char path[HM_PATH];
-    if (r->previews == w->previews) return;
-    w->previews = r->previews;
-    hm_file(path, c->srv->o.data, "work", c->id, ".preview.jpg");
-    char *text = hm_base64_file(path);
-    if (text) hm_stream_event(c, "preview", json_pack("{s:s, s:s}", "format", "jpeg", "b64_json", text));
-    free(text);
-}
-
-/* event: progress with the Video object at every step, event: preview with a picture, event: end. */
-static bool watch(hm_call *c, bool tick)
-{
-    watcher *w = c->state;
-    hm_running r;
-    hm_job j;
-    bool found = false;
-    const double now = hm_now();
-    hm_queue_running(c->srv->queue, &r);
-    const bool running = !strcmp(r.id, c->id);
-    if (running && w->status == HM_RUNNING && r.step == w->step && r.previews == w->previews && !strcmp(r.phase, w->phase)) {
-        if (tick && now - w->last > KEEP_ALIVE) hm_stream_comment(c), w->last = now;
-        return false;
-    }
-    if (hm_store_get(c->srv->store, c->id, -1, &j, &found, NULL) || !found) {
-        hm_stream_event(c, "end", json_pack("{s:s, s:b}", "id", c->id, "deleted", 1));
-        return true;
-    }
-    const bool news = running || (int)j.status != w->status, end = j.status >= HM_DONE;
-    if (news) hm_stream_event(c, end ? "end" : "progress", hm_wire_video(c->srv, &j));
-    if (running) send_preview(c, w, &r);
-    if (!news && now - w->last > KEEP_ALIVE) hm_stream_comment(c), w->last = now;
-    if (news) w->last = now;
-    w->status = (int)j.status, w->step = r.step;
-    memcpy(w->phase, r.phase, sizeof w->phase);
-    hm_job_deinit(&j);
-    return end;
-}
-
-static bool get_events(hm_call *c)
-{
-    hm_job j;
-    watcher *w = calloc(1, sizeof *w);
-    if (!w) return hm_answer_error(c, 503, NULL, NULL, "out of memory");
-    c->state = w;
-    w->status = -1;
-    if (!hm_find_job(c, "", &j)) return true;
-    hm_job_deinit(&j);
-    snprintf(c->watched[c->n_watched++], HM_ID, "%s", c->id);
-    c->on_change = watch;
-    hm_stream_start(c);
-    return hm_wait(c);
 }
 
 /* ---- keys: the studio's door, and what the owner sees ---- */
@@ -276,8 +199,6 @@ const hm_route hm_extra_routes[] = {{"GET", "/v1/models", HM_SCOPE_READ, list_mo
                                     {"GET", "/himmel/v1/metrics", HM_SCOPE_READ, get_metrics},
                                     {"GET", "/himmel/v1/prompt", HM_SCOPE_READ, get_prompt},
                                     {"POST", "/himmel/v1/jobs/*/cancel", HM_SCOPE_CREATE, post_cancel},
-                                    {"GET", "/himmel/v1/jobs/*/preview", HM_SCOPE_READ, get_preview},
-                                    {"GET", "/himmel/v1/jobs/*/events", HM_SCOPE_READ, get_events},
                                     {"POST", "/himmel/v1/session", HM_SCOPE_NONE, post_session},
                                     {"DELETE", "/himmel/v1/session", HM_SCOPE_NONE, delete_session},
                                     {"GET", "/himmel/v1/me", HM_SCOPE_READ, get_me},

@@ -18,7 +18,8 @@
 #include "server/http.h"
 
 enum { SPOOL_FROM = 64 << 10, MAX_JSON = 32 << 20, TIMEOUT = 30, HEAD_SECONDS = 60, BODY_SECONDS = 600, MEMORY = 16 << 10, THREADS = 2,
-       MAX_STREAM = 64 << 20 };
+       MAX_STREAM = 64 << 20,
+       KEEP_ALIVE = 15 };
 
 typedef struct io {
     struct MHD_Connection *conn;
@@ -37,7 +38,8 @@ typedef struct io {
     char why[160];
     /* waiting */
     bool waiting, suspended, streaming, ended, stale; /* stale: on_change shall run */
-    bool tick;
+    bool quiet;         /* so: nothing has happened for a while */
+    double woken;
     char *out;          /* events that are not sent yet */
     size_t out_len, out_cap;
     struct io *next, *prev;
@@ -157,11 +159,16 @@ bool hm_answer_json(hm_call *c, int status, json_t *body)
 {
     char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
     json_decref(body);
+    return hm_answer_text(c, status, "application/json", text);
+}
+
+bool hm_answer_text(hm_call *c, int status, const char *type, char *text)
+{
     if (!text) {
         static const char sorry[] = "{\"error\":{\"message\":\"out of memory\",\"type\":\"server_error\",\"param\":null,\"code\":null}}";
         return hm_answer_bytes(c, 500, "application/json", sorry, sizeof sorry - 1);
     }
-    return answer(c, status, MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE), "application/json");
+    return answer(c, status, MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE), type);
 }
 
 static const char *type_of(int status)
@@ -292,60 +299,6 @@ static void list_remove(hm_http *h, io *x)
     x->waiting = false;
 }
 
-/* Run on_change until there is something to send, or suspend. True: suspended. */
-static bool look_again(io *x)
-{
-    hm_http *h = x->call.srv->http;
-    for (;;) {
-        pthread_mutex_lock(&h->lock);
-        const bool stale = x->stale, tick = x->tick;
-        x->stale = x->tick = false;
-        if (!stale || x->ended) {
-            const bool wait = !x->ended && !x->answered && !h->stopping;
-            const bool wait_more = x->streaming && !x->ended && !x->out_len && !h->stopping;
-            x->suspended = wait || wait_more;
-            if (x->suspended) MHD_suspend_connection(x->conn);
-            pthread_mutex_unlock(&h->lock);
-            return x->suspended;
-        }
-        pthread_mutex_unlock(&h->lock);
-        if (x->call.on_change(&x->call, tick)) x->ended = true;
-        if (x->out_len || x->ended) return false;
-    }
-}
-
-bool hm_wait(hm_call *c)
-{
-    io *x = io_of(c);
-    hm_http *h = c->srv->http;
-    pthread_mutex_lock(&h->lock);
-    list_add(h, x);
-    x->stale = true;
-    pthread_mutex_unlock(&h->lock);
-    if (!x->streaming) look_again(x); /* a stream is asked for its bytes */
-    return true;
-}
-
-void hm_http_changed(hm_server *srv, const char *id)
-{
-    hm_http *h = srv->http;
-    if (!h) return;
-    if (!id) drop_slow(h);
-    pthread_mutex_lock(&h->lock);
-    for (io *x = h->waiting; x; x = x->next) {
-        bool hit = !id;
-        for (int i = 0; i < x->call.n_watched && !hit; i++) hit = !strcmp(x->call.watched[i], id);
-        if (!hit) continue;
-        x->stale = true;
-        x->tick |= !id;
-        if (x->suspended) {
-            x->suspended = false;
-            MHD_resume_connection(x->conn);
-        }
-    }
-    pthread_mutex_unlock(&h->lock);
-}
-
 static void put(io *x, const char *text, size_t n)
 {
     if (x->out_len + n > x->out_cap) {
@@ -361,21 +314,79 @@ static void put(io *x, const char *text, size_t n)
     x->out_len += n;
 }
 
-void hm_stream_event(hm_call *c, const char *event, json_t *data)
+/* Run on_change until there is something to send, or suspend. True: suspended. */
+static bool look_again(io *x)
+{
+    hm_http *h = x->call.srv->http;
+    for (;;) {
+        pthread_mutex_lock(&h->lock);
+        const bool stale = x->stale, quiet = x->quiet;
+        x->stale = x->quiet = false;
+        if (!stale || x->ended) {
+            const bool wait = !x->ended && !x->answered && !h->stopping;
+            const bool wait_more = x->streaming && !x->ended && !x->out_len && !h->stopping;
+            x->suspended = wait || wait_more;
+            if (x->suspended) MHD_suspend_connection(x->conn);
+            pthread_mutex_unlock(&h->lock);
+            return x->suspended;
+        }
+        pthread_mutex_unlock(&h->lock);
+        if (x->call.on_change(&x->call)) x->ended = true;
+        if (quiet && x->streaming && !x->out_len && !x->ended) put(x, ":\n\n", 3); /* keeps the connection open */
+        if (x->out_len || x->ended) return false;
+    }
+}
+
+bool hm_wait(hm_call *c)
 {
     io *x = io_of(c);
+    hm_http *h = c->srv->http;
+    pthread_mutex_lock(&h->lock);
+    list_add(h, x);
+    x->stale = true;
+    x->woken = hm_now();
+    pthread_mutex_unlock(&h->lock);
+    if (!x->streaming) look_again(x); /* a stream is asked for its bytes */
+    return true;
+}
+
+void hm_http_changed(hm_server *srv, const char *id)
+{
+    hm_http *h = srv->http;
+    if (!h) return;
+    const double now = hm_now();
+    if (!id) drop_slow(h);
+    pthread_mutex_lock(&h->lock);
+    for (io *x = h->waiting; x; x = x->next) {
+        bool hit = !id && (h->stopping || now - x->woken > KEEP_ALIVE);
+        for (int i = 0; id && i < x->call.n_watched && !hit; i++) hit = !strcmp(x->call.watched[i], id);
+        if (!hit) continue;
+        x->stale = true;
+        x->quiet = !id;
+        x->woken = now;
+        if (x->suspended) {
+            x->suspended = false;
+            MHD_resume_connection(x->conn);
+        }
+    }
+    pthread_mutex_unlock(&h->lock);
+}
+
+void hm_stream_event(hm_call *c, const char *event, json_t *data)
+{
     char *text = json_dumps(data, JSON_COMPACT);
     json_decref(data);
-    if (event) put(x, "event: ", 7), put(x, event, strlen(event)), put(x, "\n", 1);
-    put(x, "data: ", 6);
-    if (text) put(x, text, strlen(text));
-    put(x, "\n\n", 2);
+    hm_stream_text(c, event, text, text ? strlen(text) : 0);
     free(text);
 }
 
-void hm_stream_comment(hm_call *c)
+void hm_stream_text(hm_call *c, const char *event, const char *data, size_t len)
 {
-    put(io_of(c), ":\n\n", 3);
+    io *x = io_of(c);
+    if (event) put(x, "event: ", 7), put(x, event, strlen(event)), put(x, "\n", 1);
+    put(x, "data: ", 6);
+    if (len) put(x, data, len);
+    put(x, "\n\n", 2);
 }
 
 void hm_stream_end(hm_call *c)
@@ -547,7 +558,7 @@ static bool match(const char *pattern, const char *path, char id[HM_ID])
 
 static const hm_route *find(hm_call *c, bool *other_method)
 {
-    const hm_route *const tables[] = {hm_video_routes, hm_image_routes, hm_extra_routes, hm_people_routes, hm_studio_routes};
+    const hm_route *const tables[] = {hm_video_routes, hm_image_routes, hm_extra_routes, hm_people_routes, hm_event_routes, hm_studio_routes};
     const bool head = !strcmp(c->method, "HEAD");
     *other_method = false;
     for (size_t t = 0; t < HM_COUNT(tables); t++)

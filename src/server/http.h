@@ -16,6 +16,7 @@
 #include "server/zip.h"
 
 typedef struct hm_http hm_http; /* sockets and threads */
+typedef struct hm_events hm_events; /* what many want to know of the job that is made */
 typedef struct hm_hooks hm_hooks; /* webhooks on their way */
 typedef struct hm_log hm_log;   /* the calls of keys, on their way into the journal */
 
@@ -25,6 +26,7 @@ typedef struct {
     hm_worker *worker;
     hm_queue *queue;
     hm_http *http;
+    hm_events *events;
     hm_log *log;
     hm_hooks *hooks;
     hm_jail *jail; /* where uploads are looked at */
@@ -56,7 +58,7 @@ typedef struct hm_call {
     /* ---- waiting for jobs (images, events) ---- */
     char watched[HM_MAX_WATCHED][HM_ID];
     int n_watched;
-    bool (*on_change)(struct hm_call *c, bool tick); /* see hm_wait */
+    bool (*on_change)(struct hm_call *c); /* see hm_wait */
     void *state;           /* of the handler that waits; freed with free() at the end */
 } hm_call;
 
@@ -71,19 +73,20 @@ bool hm_answer_json(hm_call *c, int status, json_t *body);                 /* ta
 /* {"error": {message, type, param, code}}; param and code may be NULL. */
 bool hm_answer_error(hm_call *c, int status, const char *param, const char *code, const char *fmt, ...) HM_PRINTF(5, 6);
 bool hm_answer_status(hm_call *c, const himmel_error *err);                /* EINVAL 400 ... */
+bool hm_answer_text(hm_call *c, int status, const char *type, char *text); /* takes text, of malloc(); NULL: 500 */
 bool hm_answer_bytes(hm_call *c, int status, const char *type, const void *data, size_t len); /* static bytes */
 bool hm_answer_file(hm_call *c, const char *path, const char *type, const char *name); /* Range; name: of the download, or NULL */
 bool hm_answer_zip(hm_call *c, hm_zip *z, const char *name); /* takes z */
 void hm_answer_header(hm_call *c, const char *name, const char *fmt, ...) HM_PRINTF(3, 4); /* before the answer */
 
 /* ---- answers that wait ---- */
-/* c->on_change is called now, whenever a job of c->watched moves on, and (tick) every second. It returns true when it has
- * answered. */
+/* c->on_change is called now, whenever a job of c->watched moves on, and after KEEP_ALIVE seconds without that. It returns
+ * true when it has answered. */
 bool hm_wait(hm_call *c);
 /* From on_change or a handler: the answer is a stream of events, more of which may come. */
 bool hm_stream_start(hm_call *c);
 void hm_stream_event(hm_call *c, const char *event, json_t *data); /* takes data; event NULL: data only */
-void hm_stream_comment(hm_call *c);                                 /* keeps connections open */
+void hm_stream_text(hm_call *c, const char *event, const char *data, size_t len); /* likewise, one line of text */
 void hm_stream_end(hm_call *c);                                     /* on_change returns true after it */
 
 /* ---- routes ---- */
@@ -92,7 +95,8 @@ typedef struct {
     hm_scope scope;
     bool (*handle)(hm_call *c);
 } hm_route;
-extern const hm_route hm_video_routes[], hm_image_routes[], hm_extra_routes[], hm_people_routes[], hm_studio_routes[]; /* end: method NULL */
+extern const hm_route hm_video_routes[], hm_image_routes[], hm_extra_routes[], hm_people_routes[],
+    hm_event_routes[], hm_studio_routes[]; /* end: method NULL */
 
 himmel_status hm_http_prepare(hm_server *srv, himmel_error *err); /* from here on hm_http_changed() may be called */
 himmel_status hm_http_start(hm_server *srv, himmel_error *err);
@@ -100,6 +104,13 @@ void hm_http_stop(hm_server *srv); /* no request any more */
 void hm_http_free(hm_server *srv);
 /* A job moved on: calls that wait for it look again. id NULL: a second has passed. */
 void hm_http_changed(hm_server *srv, const char *id);
+
+/* ---- events.c ---- */
+himmel_status hm_events_new(hm_events **out, himmel_error *err);
+void hm_events_free(hm_events *e);
+void hm_events_changed(hm_events *e); /* a job moved on: what is remembered is looked up again */
+/* The job c->id of that kind as polls get it, if it is being made and the caller may see it. False: not answered. */
+bool hm_events_answer(hm_call *c, const char *kind);
 
 /* ---- keys.c ---- */
 /* Who has this key (a Bearer token; NULL or "": none)? local: the other end is on this machine. False: nobody. */

@@ -89,7 +89,7 @@ static bool answer_all(hm_call *c, const request *r)
 }
 
 /* Pictures come to their end in order; true: all have, or one failed. */
-static bool watch(hm_call *c, bool tick)
+static bool watch(hm_call *c)
 {
     request *r = c->state;
     hm_running run;
@@ -107,10 +107,7 @@ static bool watch(hm_call *c, bool tick)
         const bool failed = status == HM_FAILED && give_up(c, r, &j);
         hm_job_deinit(&j);
         if (failed) return true;
-        if (status != HM_DONE) {
-            if (tick && r->stream && time(NULL) % 15 == 0) hm_stream_comment(c);
-            return false;
-        }
+        if (status != HM_DONE) return false;
         if (r->stream) send_completed(c, r, id);
         r->sent = 0, r->previews = 0;
     }

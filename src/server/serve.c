@@ -57,7 +57,9 @@ static himmel_status lock_data(const char *data, int *fd, himmel_error *err)
 
 static void on_changed(void *user, const char *id)
 {
-    hm_http_changed(user, id);
+    hm_server *srv = user;
+    hm_events_changed(srv->events);
+    hm_http_changed(srv, id);
 }
 
 enum { LOG_DAYS = 90, SHARED_FROM = 5 };
@@ -114,6 +116,7 @@ static himmel_status start(hm_server *srv, int *lock, himmel_error *err)
     if (!rc) rc = hm_log_new(&srv->log, srv, err);
     const hm_queue_options q = {.data = o->data, .max_waiting = o->max_queue, .max_memory_mib = o->max_memory_mib, .store = srv->store,
                                 .worker = srv->worker, .log = o->log, .changed = on_changed, .user = srv};
+    if (!rc) rc = hm_events_new(&srv->events, err);
     if (!rc) rc = hm_http_prepare(srv, err); /* before the worker, which tells it about its jobs */
     if (!rc) rc = hm_queue_new(&srv->queue, &q, err);
     if (!rc) rc = hm_hooks_new(&srv->hooks, srv, err);
@@ -137,6 +140,7 @@ himmel_status hm_serve(const hm_serve_options *o, bool (*stop)(void), himmel_err
     hm_queue_free(srv.queue);
     hm_worker_free(srv.worker);
     hm_http_free(&srv);
+    hm_events_free(srv.events);
     hm_hooks_free(srv.hooks);
     hm_log_free(srv.log);
     hm_store_close(srv.store);

@@ -39,7 +39,7 @@ static json_t *details(hm_server *srv, const hm_job *j, const hm_running *r)
     return out;
 }
 
-static json_t *video(hm_server *srv, const hm_job *j, const hm_running *r)
+json_t *hm_wire_video_at(hm_server *srv, const hm_job *j, const hm_running *r)
 {
     const int progress = j->status == HM_DONE ? 100 : r ? (int)fmin(99, fmax(0, 100 * r->fraction)) : 0;
     json_t *error = j->status == HM_FAILED ? json_pack("{s:s, s:s?}", "code", j->error_code, "message", j->error_message) : json_null();
@@ -59,16 +59,21 @@ static bool is_running(hm_server *srv, const hm_job *j, hm_running *r)
 json_t *hm_wire_video(hm_server *srv, const hm_job *j)
 {
     hm_running r;
-    return video(srv, j, is_running(srv, j, &r) ? &r : NULL);
+    return hm_wire_video_at(srv, j, is_running(srv, j, &r) ? &r : NULL);
+}
+
+/* A tenth of what is left, between half a second and ten. */
+void hm_answer_poll_after(hm_call *c, const hm_running *r)
+{
+    hm_answer_header(c, "openai-poll-after-ms", "%d", r && r->eta_seconds >= 0 ? (int)fmin(10000, fmax(500, 100 * r->eta_seconds)) : 1000);
 }
 
 bool hm_answer_video(hm_call *c, const hm_job *j)
 {
     hm_running r;
     const bool running = is_running(c->srv, j, &r);
-    if (j->status < HM_DONE) /* a tenth of what is left, between half a second and ten */
-        hm_answer_header(c, "openai-poll-after-ms", "%d", running && r.eta_seconds >= 0 ? (int)fmin(10000, fmax(500, 100 * r.eta_seconds)) : 1000);
-    return hm_answer_json(c, 200, video(c->srv, j, running ? &r : NULL));
+    if (j->status < HM_DONE) hm_answer_poll_after(c, running ? &r : NULL);
+    return hm_answer_json(c, 200, hm_wire_video_at(c->srv, j, running ? &r : NULL));
 }
 
 int64_t hm_account_seen(const hm_call *c)
@@ -393,7 +398,7 @@ static bool list_videos(hm_call *c)
 static bool get_video(hm_call *c)
 {
     hm_job j;
-    if (!hm_find_job(c, "video", &j)) return true;
+    if (hm_events_answer(c, "video") || !hm_find_job(c, "video", &j)) return true;
     hm_answer_video(c, &j);
     hm_job_deinit(&j);
     return true;

@@ -1,7 +1,7 @@
 """long_server.py HIMMEL MAKE_MODEL kill|load|idle|soak [RESPONDER] - what takes minutes: kill -9 at random moments, 500 clients while
 a film is sampled, 10,000 idle connections and slowloris, a long run without growth. Loopback only. Environment: KILLS (50),
 SOAK_SECONDS (1800), LOAD_MODEL (random weights). Prints what it measured. SPDX-License-Identifier: MIT"""
-import asyncio, hashlib, os, random, re, resource, signal, socket, subprocess, sys, tempfile, time
+import asyncio, hashlib, multiprocessing, os, random, re, resource, select, signal, socket, subprocess, sys, tempfile, time
 from client import Server, check, end
 
 himmel, make_model, what = sys.argv[1:4]
@@ -46,39 +46,70 @@ def kill():
     s.stop()
 
 
-async def client(port, path, every, until, times, stream):
+async def poll(port, path, every, until, times):
     await asyncio.sleep(random.uniform(0, every))
     while time.time() < until:
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            if stream:
-                writer.write(f"GET {stream} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-                while time.time() < until:
-                    if not await asyncio.wait_for(reader.read(65536), max(0.1, until - time.time())): break
-            else:
-                while time.time() < until:
-                    start = time.time()
-                    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-                    head = await reader.readuntil(b"\r\n\r\n")
-                    await reader.readexactly(int(re.search(rb"(?i)content-length: (\d+)", head)[1]))
-                    times.append(time.time() - start)
-                    check(head.startswith(b"HTTP/1.1 200"), f"{head[:40]}")
-                    await asyncio.sleep(every)
+            while time.time() < until:
+                start = time.time()
+                writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                head = await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(int(re.search(rb"(?i)content-length: (\d+)", head)[1]))
+                times.append(time.time() - start if head.startswith(b"HTTP/1.1 200") else 9)
+                await asyncio.sleep(every)
             writer.close()
-        except (asyncio.TimeoutError, OSError, asyncio.IncompleteReadError):
-            if not stream: times.append(9)
+        except (OSError, asyncio.IncompleteReadError):
+            times.append(9)
         await asyncio.sleep(0.2)
 
 
-def crowd(port, path, stream, seconds):
-    """500 clients in a process of its own; the times of the polls in seconds, sorted."""
+def polls(port, path, n, seconds, pipe):
+    """n clients that ask every two seconds; how long each answer took."""
     times = []
 
     async def everyone():
         until = time.time() + seconds
-        await asyncio.gather(*(client(port, path, 2, until, times, stream if i % 2 else None) for i in range(500)))
+        await asyncio.gather(*(poll(port, path, 2, until, times) for _ in range(n)))
     asyncio.run(everyone())
-    return sorted(times)
+    pipe.send(times)
+
+
+def streams(port, path, n, seconds, pipe):
+    """n clients that listen to events; how many bytes each got. They do next to nothing, so that it is the server that is measured."""
+    got, until, poller = {}, time.time() + seconds, select.epoll()
+    for _ in range(n):
+        c = socket.create_connection(("127.0.0.1", port))
+        c.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        poller.register(c, select.EPOLLIN)
+        got[c.fileno()] = [c, 0]
+    buffer = bytearray(1 << 16)
+    while time.time() < until:
+        for fd, _ in poller.poll(max(0, until - time.time())):
+            n = got[fd][0].recv_into(buffer)
+            got[fd][1] += n
+            if not n: poller.unregister(fd)
+    pipe.send([n for _, n in got.values()])
+
+
+def crowd(port, path, stream, seconds):
+    """500 clients in two processes of their own: the times of the polls, the bytes of the streams."""
+    started = []
+    for who, where in ((polls, path), (streams, stream)):
+        ours, theirs = multiprocessing.Pipe()
+        p = multiprocessing.Process(target=who, args=(port, where, 250, seconds, theirs))
+        p.start()
+        started.append((p, ours))
+    out = [ours.recv() for _, ours in started]
+    for p, _ in started: p.join()
+    return out
+
+
+def cpu(s):
+    """Seconds that the server's own process has computed."""
+    with open(f"/proc/{s.process.pid}/stat") as f:
+        a = f.read().rsplit(")", 1)[1].split()
+    return (int(a[11]) + int(a[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def load():
@@ -90,23 +121,29 @@ def load():
     s = Server(himmel, D + "/load", model, "--min-free", "1")
     empty = subprocess.Popen([responder], stdout=subprocess.PIPE, text=True)
     port = int(empty.stdout.readline())
-    rates, times = {"empty": [], "server": []}, []
+    rates, times, least, used = {"empty": [], "server": []}, [], [], []
     for turn in ("empty", "server", "server", "empty"):
         v = s.ask("POST", "/v1/videos", dict(FILM, seconds="10", size="1280x720")).json
         s.wait_status(v["id"], "in_progress")
         step = lambda: s.ask("GET", "/v1/videos/" + v["id"]).json["himmel"].get("step", 0)
         while step() < 2: time.sleep(0.1)
-        a, t0 = step(), time.time()
+        a, t0, c0 = step(), time.time(), cpu(s)
         path, stream = f"/v1/videos/{v['id']}", f"/himmel/v1/jobs/{v['id']}/events"
-        got = crowd(s.port if turn == "server" else port, path, stream, seconds)
-        rates[turn].append((step() - a) / (time.time() - t0))
-        if turn == "server": times += got
+        answered, bytes = crowd(s.port if turn == "server" else port, path, stream, seconds)
+        took = time.time() - t0
+        rates[turn].append(round((step() - a) / took, 3))
+        if turn == "server":
+            times += answered
+            least.append(min(bytes))
+            used.append(round(100 * (cpu(s) - c0) / took, 1))
         s.ask("POST", f"/himmel/v1/jobs/{v['id']}/cancel")
         s.wait(v["id"])
     times.sort()
     p99 = times[int(0.99 * len(times))]
     slower = 1 - sum(rates["server"]) / sum(rates["empty"])
-    print(f"{len(times)} polls: p50 {1000 * times[len(times) // 2]:.1f} ms, p99 {1000 * p99:.1f} ms; steps a second {rates}; {100 * slower:.1f} % slower")
+    print(f"{len(times)} polls: p50 {1000 * times[len(times) // 2]:.1f} ms, p99 {1000 * p99:.1f} ms; steps a second {rates}; {100 * slower:.1f} % slower; "
+          f"the server took {used} % of a core; a stream got at least {min(least)} bytes")
+    check(min(least) > 2000, f"a stream got {min(least)} bytes")
     check(p99 <= 0.05, f"p99 is {1000 * p99:.1f} ms, at most 50")
     check(slower <= 0.05, f"sampling is {100 * slower:.1f} % slower, at most 5")
     empty.kill()
