@@ -1,6 +1,6 @@
 /* http.h - one request from its first byte to its answer.   SPDX-License-Identifier: MIT
  *   bytes -> limits, Host, Origin, key -> body (memory, from 64 KiB on an unnamed file) -> route -> handler -> answer
- * libmicrohttpd does sockets, header parsing and TLS; http.c is the only file that includes it. */
+ * libmicrohttpd does sockets, header parsing and TLS; only http*.c include it. */
 #ifndef HM_HTTP_H
 #define HM_HTTP_H
 
@@ -47,7 +47,7 @@ enum { HM_MAX_WATCHED = 10 };
 
 typedef struct hm_call {
     hm_server *srv;
-    void *io;              /* http.c's part */
+    void *io;              /* the part of http*.c */
     char method[8], path[200];
     char request_id[40];
     char id[HM_ID];        /* the {id} of the route */
