@@ -251,6 +251,7 @@ typedef struct {
     int outpaint;
     double strength;          /* CHANGE without any of these: 0.01 = nearly the same .. 1 = only the prompt */
     himmel_fit fit;           /* inputs of other shape than the result: cut off or put black around (outpaint: fill it) */
+    int mask_holes;           /* 1: what may change is what is fully transparent in mask, not its white */
 } himmel_edit;
 
 HIMMEL_API himmel_edit himmel_edit_default(void);
@@ -270,6 +271,7 @@ typedef struct {
     int width, height;
     int fps_num, fps_den;  /* 0/1 for a picture */
     double seconds;        /* as the file says; 0: a picture, or not known */
+    int transparent;       /* 1: a picture, some pixels of which are fully transparent */
 } himmel_media;
 
 /* What is in a film or picture; its first frame is decoded. EIO, EFORMAT: it cannot be read. */

@@ -3,6 +3,7 @@
  * Frames are found by their times, so variable frame rates need no care elsewhere. */
 #include "film/clip.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@ struct hm_clip {
     hm_scaler *scaler;
     uint8_t *own, *out;
     int have;       /* frame in out, -1 = none */
+    bool holes;
 };
 
 /* Times of all frames of the file. */
@@ -173,6 +175,12 @@ void hm_clip_map(const hm_clip *c, double x, double y, double *ox, double *oy)
     *oy = c->iy + (y - c->sy) * c->ih / c->sh;
 }
 
+void hm_clip_holes(hm_clip *c)
+{
+    c->holes = true;
+    c->have = -1, c->next = INT_MAX; /* the file is opened again */
+}
+
 const uint8_t *hm_clip_frame(hm_clip *c, int k, himmel_error *err)
 {
     if (k == c->have) return c->out;
@@ -182,6 +190,7 @@ const uint8_t *hm_clip_frame(hm_clip *c, int k, himmel_error *err)
         hm_decoder_free(c->d);
         c->d = NULL, c->next = 0;
         rc = hm_decoder_open(&c->d, c->path, err);
+        if (c->d && c->holes) hm_decoder_holes(c->d);
         const hm_media_info *i = c->d ? hm_decoder_info(c->d) : NULL;
         if (!rc && (i->width != c->info.width || i->height != c->info.height))
             rc = hm_fail(err, HIMMEL_EFORMAT, "%s: it changed while it was read", c->path);

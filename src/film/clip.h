@@ -32,6 +32,8 @@ void hm_clip_inner(const hm_clip *c, int *x, int *y, int *w, int *h);
 double hm_clip_scale(const hm_clip *c);
 /* A point of the input in pixels of the result. */
 void hm_clip_map(const hm_clip *c, double x, double y, double *ox, double *oy);
+/* From now on frames show the input's holes: white where it is fully transparent, black elsewhere. */
+void hm_clip_holes(hm_clip *c);
 /* Frame k as [h][w][3], valid until the next call. Forward is cheap, back starts again. NULL: err. */
 const uint8_t *hm_clip_frame(hm_clip *c, int k, himmel_error *err);
 

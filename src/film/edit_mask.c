@@ -56,21 +56,23 @@ himmel_status hm_mask_at(hm_mask *m, double t, himmel_error *err)
     return state == m->have ? HIMMEL_OK : draw(m, state, err);
 }
 
-static himmel_status open_film(hm_mask *m, const char *path, const hm_clip *input, const himmel_request *req, bool pad,
-                               int threads, himmel_error *err)
+static himmel_status open_film(hm_mask *m, const himmel_edit *e, const hm_clip *input, const himmel_request *req, int threads,
+                               himmel_error *err)
 {
+    const char *path = e->mask;
     himmel_status rc = hm_clip_open(&m->film, path, 0, 0, err);
     if (rc) return rc;
+    if (e->mask_holes) hm_clip_holes(m->film);
     const hm_media_info *a = hm_clip_info(m->film), *b = hm_clip_info(input);
     if (a->width != b->width || a->height != b->height)
         return hm_fail(err, HIMMEL_EINVAL, "%s: the mask is %dx%d, but %s is %dx%d", path, a->width, a->height,
                        hm_clip_path(input), b->width, b->height);
-    rc = hm_clip_fit(m->film, req->width, req->height, pad, threads, err);
+    rc = hm_clip_fit(m->film, req->width, req->height, e->fit == HIMMEL_FIT_PAD, threads, err);
     for (int i = 0; !rc && i < hm_clip_frames(m->film); i++) {
         rc = draw(m, i, err);
         if (!rc && memchr(m->hit, 1, (size_t)m->w * (size_t)m->h)) return HIMMEL_OK;
     }
-    return rc ? rc : hm_fail(err, HIMMEL_EINVAL, "%s: the mask is empty: what may change must be white", path);
+    return rc ? rc : hm_fail(err, HIMMEL_EINVAL, "%s: the mask is empty: what may change must be %s", path, e->mask_holes ? "fully transparent" : "white");
 }
 
 himmel_status hm_mask_open(hm_mask *m, const himmel_edit *e, const hm_clip *input, const himmel_request *req, int threads,
@@ -80,7 +82,7 @@ himmel_status hm_mask_open(hm_mask *m, const himmel_edit *e, const hm_clip *inpu
     m->hit = malloc((size_t)m->w * (size_t)m->h);
     m->alpha = malloc((size_t)m->w * (size_t)m->h);
     if (!m->hit || !m->alpha) return hm_fail(err, HIMMEL_ENOMEM, "out of memory for a mask of %dx%d", m->w, m->h);
-    if (e->mask) return open_film(m, e->mask, input, req, e->fit == HIMMEL_FIT_PAD, threads, err);
+    if (e->mask) return open_film(m, e, input, req, threads, err);
     if (e->outpaint) {
         int x, y, w, h;
         hm_clip_inner(input, &x, &y, &w, &h);

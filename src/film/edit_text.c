@@ -20,7 +20,7 @@ char *hm_edit_settings(const himmel_edit *e)
     hm_str_addf(&t, "edit %d\nbefore %g between %g after %g loop %d\n", (int)e->mode, e->before, e->between, e->after, e->loop);
     hm_str_addf(&t, "box %g,%g,%g,%g@%g-%g outpaint %d strength %g fit %d\n", e->box[0], e->box[1], e->box[2], e->box[3],
                 e->box_from, e->box_to, e->outpaint, e->strength, (int)e->fit);
-    if (e->mask) hm_str_addf(&t, "mask %.255s\n", base_name(e->mask));
+    if (e->mask) hm_str_addf(&t, "mask %.255s%s\n", base_name(e->mask), e->mask_holes ? " holes" : "");
     for (size_t i = 0; i < e->n_clips; i++)
         hm_str_addf(&t, "clip %.255s@%g-%g\n", base_name(e->clips[i].path), e->clips[i].from, e->clips[i].to);
     for (size_t i = 0; i < e->n_cards; i++)

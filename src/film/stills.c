@@ -7,6 +7,19 @@
 
 enum { MAX_STILLS = 400, MAX_SHEET_SIDE = 16384 };
 
+/* Is any pixel of the first frame fully transparent? */
+static himmel_status look_for_holes(hm_decoder *d, const char *path, int *any, himmel_error *err)
+{
+    const hm_media_info *i = hm_decoder_info(d);
+    const size_t n = 3 * (size_t)i->width * (size_t)i->height;
+    bool done = false;
+    uint8_t *px = malloc(n);
+    himmel_status rc = px ? hm_decoder_next(d, px, NULL, &done, err) : hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", path);
+    *any = !rc && !done && memchr(px, 255, n);
+    free(px);
+    return rc;
+}
+
 himmel_status himmel_probe(const char *path, himmel_media *out, himmel_error *err)
 {
     hm_decoder *d;
@@ -14,12 +27,11 @@ himmel_status himmel_probe(const char *path, himmel_media *out, himmel_error *er
     himmel_status rc = hm_decoder_open(&d, path, err);
     if (rc) return rc;
     const hm_media_info *i = hm_decoder_info(d);
-    bool done = false;
-    rc = hm_decoder_next(d, NULL, NULL, &done, err);
-    if (!rc && done) rc = hm_fail(err, HIMMEL_EFORMAT, "%s: has no picture in it", path);
+    int transparent = 0;
+    if (!i->fps_num && hm_decoder_holes(d)) rc = look_for_holes(d, path, &transparent, err);
     if (!rc)
         *out = (himmel_media){.width = i->width, .height = i->height, .fps_num = i->fps_num, .fps_den = i->fps_den,
-                              .seconds = i->fps_num ? i->seconds : 0};
+                              .seconds = i->fps_num ? i->seconds : 0, .transparent = transparent};
     hm_decoder_free(d);
     return rc;
 }

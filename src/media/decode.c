@@ -23,6 +23,7 @@ struct hm_decoder {
     struct SwsContext *sws;
     int stream;
     bool flushing, ahead; /* ahead: frame holds the next one already */
+    bool holes;           /* not colours are wanted but where there are none */
     int w, h;             /* as coded, pixels made square */
     int turn[4];          /* frame (x, y) is shown at (turn[0] x + turn[2] y, turn[1] x + turn[3] y), each -1, 0, 1 */
     hm_hdr *hdr;          /* NULL: an ordinary film */
@@ -81,6 +82,12 @@ static himmel_status receive(hm_decoder *d, bool *done, himmel_error *err)
         const himmel_status st = feed(d, err);
         if (st) return st;
     }
+}
+
+static bool has_alpha(const hm_decoder *d)
+{
+    const AVPixFmtDescriptor *pf = av_pix_fmt_desc_get(d->frame->format);
+    return !d->hdr && pf && (pf->flags & AV_PIX_FMT_FLAG_ALPHA);
 }
 
 /* The display matrix of the frame (pictures) or the stream, NULL: none. */
@@ -184,6 +191,12 @@ void hm_decoder_key_frames(hm_decoder *d)
     d->cc->skip_frame = AVDISCARD_NONKEY;
 }
 
+bool hm_decoder_holes(hm_decoder *d)
+{
+    d->holes = true;
+    return d->ahead && has_alpha(d);
+}
+
 /* The file's matrix where it says one, else bt.601 for pictures and small films, bt.709 for large ones. */
 static int matrix_of(const hm_decoder *d, const AVFrame *f)
 {
@@ -201,7 +214,8 @@ static void put_row(const hm_decoder *d, const uint8_t *row, int bytes, int y, u
     for (int x = 0; x < d->w; x++) {
         const uint8_t *from = row + (size_t)bytes * (size_t)x;
         uint8_t *to = rgb + 3 * ((size_t)(y0 + t[1] * x + t[3] * y) * (size_t)W + (size_t)(x0 + t[0] * x + t[2] * y));
-        if (bytes == 3) memcpy(to, from, 3);
+        if (d->holes) memset(to, bytes == 3 || from[3] ? 0 : 255, 3);
+        else if (bytes == 3) memcpy(to, from, 3);
         else for (int k = 0; k < 3; k++) to[k] = (uint8_t)((from[k] * from[3] + 127) / 255);
     }
 }
@@ -228,8 +242,7 @@ static himmel_status convert(hm_decoder *d, AVFrame *t, himmel_error *err)
 
 static himmel_status to_rgb(hm_decoder *d, uint8_t *rgb, himmel_error *err)
 {
-    const AVPixFmtDescriptor *pf = av_pix_fmt_desc_get(d->frame->format);
-    const bool alpha = pf && (pf->flags & AV_PIX_FMT_FLAG_ALPHA), plain = d->turn[0] == 1 && d->turn[3] == 1 && !alpha;
+    const bool alpha = has_alpha(d), plain = d->turn[0] == 1 && d->turn[3] == 1 && !alpha && !d->holes;
     AVFrame *t = av_frame_alloc();
     uint8_t *row = d->hdr ? malloc(3 * (size_t)d->w) : NULL;
     himmel_status rc = t && (row || !d->hdr) ? HIMMEL_OK : hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", d->path);
@@ -239,7 +252,7 @@ static himmel_status to_rgb(hm_decoder *d, uint8_t *rgb, himmel_error *err)
         const uint8_t *from = t->data[0] + (ptrdiff_t)y * t->linesize[0];
         if (d->hdr) hm_hdr_row(d->hdr, (const uint16_t *)(const void *)from, d->w, row);
         if (plain) memcpy(rgb + 3 * (size_t)y * (size_t)d->w, d->hdr ? row : from, 3 * (size_t)d->w);
-        else put_row(d, d->hdr ? row : from, alpha && !d->hdr ? 4 : 3, y, rgb);
+        else put_row(d, d->hdr ? row : from, alpha ? 4 : 3, y, rgb);
     }
     free(row);
     av_frame_free(&t);

@@ -22,6 +22,9 @@ const hm_media_info *hm_decoder_info(const hm_decoder *d);
 const char *hm_decoder_tag(const hm_decoder *d, const char *key);
 /* From now on decode key frames only: a fast look through a long film. */
 void hm_decoder_key_frames(hm_decoder *d);
+/* From the first frame on, which was not asked for yet: white where pixels are fully transparent, black elsewhere. False: the
+ * first one has no transparency. */
+bool hm_decoder_holes(hm_decoder *d);
 /* The next frame into rgb [height][width][3] (NULL: not converted, only counted); *seconds its time (may be NULL). *done: no more frames, rgb
  * untouched. */
 himmel_status hm_decoder_next(hm_decoder *d, uint8_t *rgb, double *seconds, bool *done, himmel_error *err);

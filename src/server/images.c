@@ -182,8 +182,18 @@ static bool post_generation(hm_call *c)
     return true;
 }
 
+/* What may change: where the mask is fully transparent, or white if it is nowhere transparent; without a mask, where the
+ * picture is fully transparent; else all of it. */
+static void set_mask(hm_ask *a, const hm_input *in, const hm_input *mask)
+{
+    const hm_input *from = *mask->path ? mask : in;
+    if (from == in && !in->media.transparent) return;
+    json_object_set_new(a->req, "mask", json_string(from->path));
+    json_object_set_new(a->req, "mask_holes", json_boolean(from->media.transparent));
+}
+
 /* The size of the first picture, unless another is wanted. */
-static bool change_request(hm_ask *a, const hm_input *in, double strength, const char *mask)
+static bool change_request(hm_ask *a, const hm_input *in, double strength)
 {
     if (in->media.seconds > 0)
         return !hm_answer_error(a->c, 400, "image", "invalid_file", "image is a film, a picture is wanted (POST /v1/videos/edits)");
@@ -196,7 +206,6 @@ static bool change_request(hm_ask *a, const hm_input *in, double strength, const
     json_object_set_new(a->req, "mode", json_string("change"));
     json_object_set_new(a->req, "clips", json_pack("[{s:s}]", "path", in->path));
     json_object_set_new(a->req, "strength", json_real(strength));
-    if (mask && *mask) json_object_set_new(a->req, "mask", json_string(mask));
     return true;
 }
 
@@ -219,8 +228,10 @@ static bool post_edit(hm_call *c)
     char fidelity[8];
     if (hm_ask_begin(&a, c, "image", fields) && hm_ask_common(&a, true) && hm_ask_size(&a, NULL) && find_image(&a, &in) &&
         hm_ask_input(&a, "mask", false, &mask) && one_of(c, "input_fidelity", "low", " low high ", fidelity, sizeof fidelity) &&
-        change_request(&a, &in, !strcmp(fidelity, "high") ? 0.4 : 0.7, mask.path) && ask_picture(&a, &r, &n))
+        change_request(&a, &in, !strcmp(fidelity, "high") ? 0.4 : 0.7) && ask_picture(&a, &r, &n)) {
+        set_mask(&a, &in, &mask);
         submit(&a, &r, n);
+    }
     hm_ask_end(&a);
     return true;
 }
@@ -233,7 +244,7 @@ static bool post_variation(hm_call *c)
     request r = {0};
     int n;
     if (hm_ask_begin(&a, c, "image", fields) && hm_ask_common(&a, false) && hm_ask_size(&a, NULL) && hm_ask_input(&a, "image", true, &in) &&
-        change_request(&a, &in, 0.6, NULL) && ask_picture(&a, &r, &n))
+        change_request(&a, &in, 0.6) && ask_picture(&a, &r, &n))
         submit(&a, &r, n);
     hm_ask_end(&a);
     return true;

@@ -55,10 +55,10 @@ static himmel_status read_edit(hm_render *r, json_t *json, const char *mode, con
     const char *mask = NULL, *fit = "crop";
     json_error_t je;
     e->mode = !strcmp(mode, "join") ? HIMMEL_EDIT_JOIN : !strcmp(mode, "change") ? HIMMEL_EDIT_CHANGE : HIMMEL_EDIT_NEW;
-    if (json_unpack_ex(json, &je, 0, "{s?o, s?o, s?F, s?F, s?F, s?b, s?s, s?[FFFF], s?F, s?F, s?b, s?F, s?s}", "clips", &clips,
+    if (json_unpack_ex(json, &je, 0, "{s?o, s?o, s?F, s?F, s?F, s?b, s?s, s?[FFFF], s?F, s?F, s?b, s?F, s?s, s?b}", "clips", &clips,
                        "cards", &cards, "before", &e->before, "between", &e->between, "after", &e->after, "loop", &e->loop,
                        "mask", &mask, "box", &e->box[0], &e->box[1], &e->box[2], &e->box[3], "box_from", &e->box_from,
-                       "box_to", &e->box_to, "outpaint", &e->outpaint, "strength", &e->strength, "fit", &fit))
+                       "box_to", &e->box_to, "outpaint", &e->outpaint, "strength", &e->strength, "fit", &fit, "mask_holes", &e->mask_holes))
         return hm_fail(err, HIMMEL_EINVAL, "the job's request: %s", je.text);
     e->fit = !strcmp(fit, "pad") ? HIMMEL_FIT_PAD : HIMMEL_FIT_CROP;
     if (mask && !(e->mask = full_path(r, data, mask))) return hm_fail(err, HIMMEL_ENOMEM, "out of memory");
