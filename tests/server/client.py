@@ -86,7 +86,7 @@ class Server:
         finally:
             c.close()
 
-    def wait(self, id, seconds=120, headers=None):
+    def wait(self, id, seconds=400, headers=None):
         """The video once it has an end."""
         start = time.time()
         while time.time() - start < seconds:
