@@ -125,6 +125,21 @@ typedef struct {
 /* A small picture of what is being made, some times a second at most. Not 0: stop, as above. */
 typedef int himmel_preview_fn(void *user, const himmel_picture *pic);
 
+/* ---- weights files ---- */
+
+typedef struct {
+    size_t n_tensors, n_converted;
+    uint64_t file_bytes;
+    char sha256[65]; /* of the new file */
+} himmel_converted;
+
+/* Weights (a safetensors or GGUF file, an index or folder of shards) as one safetensors file, its floating-point tensors as
+ * "bf16", "f16" or "f32", the others and the metadata as they were. Goes tensor by tensor: memory does not grow with the
+ * file. output is written beside its place and renamed. on_progress and out may be NULL. EINVAL: another type, output without
+ * .safetensors, a number that f16 cannot hold, or weights whose scales lie in other tensors; EIO, EFORMAT: input. */
+HIMMEL_API himmel_status himmel_convert(const char *input, const char *output, const char *type, himmel_progress_fn *on_progress,
+                                        void *user, himmel_converted *out, himmel_error *err);
+
 /* ---- generation ---- */
 
 typedef enum { HIMMEL_FILM, HIMMEL_IMAGE } himmel_kind;

@@ -88,6 +88,7 @@ int cmd_edit(const char *name, int argc, char **argv, const cli_env *env);
 int cmd_edit_help(const char *name);
 int cmd_info(int argc, char **argv, const cli_env *env);
 int cmd_job(const char *name, int argc, char **argv);
+int cmd_convert(int argc, char **argv);
 int cmd_verify(int argc, char **argv, const cli_env *env);
 int cmd_identity(int argc, char **argv, const cli_env *env);
 int cmd_serve(int argc, char **argv, const cli_env *env);

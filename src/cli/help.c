@@ -47,7 +47,7 @@ static const char main_help[] =
     "Editing: himmel animate, extend, inpaint, outpaint, remix, loop, blend, interpolate, storyboard, cut, upscale\n"
     "         (himmel help animate ...)\n"
     "Other commands: himmel verify FILE... [--json], himmel identity show|new|import|trust\n"
-    "                himmel serve, keys, info, world, train, eval, version, help [serve|image|world|...]\n"
+    "                himmel serve, keys, info, convert, world, train, eval, version, help [serve|image|world|...]\n"
     "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.\n";
 
 static const char image_help[] =
@@ -97,6 +97,12 @@ static const char serve_help[] =
     "\n"
     "As long as there is no key, everybody on this machine is the owner. docs/serving.md has the API.\n";
 
+static const char convert_help[] =
+    "himmel convert IN OUT.safetensors --to bf16|f16|f32    weights in another number format\n"
+    "\n"
+    "IN is a safetensors or GGUF file, or the index or folder of shards; one file comes out. Tensors of whole numbers and the\n"
+    "metadata stay. Memory does not grow with the file. Its SHA-256 is printed as sha256sum prints it.\n";
+
 static const char models_help[] =
     "himmel-1 was trained from nothing on footage that himmel renders itself: it knows skyscapes only.\n"
     "For people, animals, rooms, streets and everything else, large open-weight models exist:\n"
@@ -114,7 +120,7 @@ static const char models_help[] =
 int cmd_help(int argc, char **argv)
 {
     static const struct { const char *name, *text; } topics[] = {{"image", image_help}, {"world", world_help},
-        {"train", train_help}, {"eval", eval_help}, {"models", models_help}, {"serve", serve_help}, {"keys", serve_help}, {"webhooks", serve_help}, {"film", main_help}};
+        {"train", train_help}, {"eval", eval_help}, {"models", models_help}, {"serve", serve_help}, {"keys", serve_help}, {"webhooks", serve_help}, {"film", main_help}, {"convert", convert_help}};
     if (argc < 1) {
         fputs(main_help, stdout);
         return EXIT_DONE;

@@ -67,6 +67,7 @@ int main(int argc, char **argv)
         return EXIT_DONE;
     }
     if (!strcmp(what, "info")) return cmd_info(argc - 2, argv + 2, &env);
+    if (!strcmp(what, "convert")) return cmd_convert(argc - 2, argv + 2);
     if (!strcmp(what, "verify")) return cmd_verify(argc - 2, argv + 2, &env);
     if (!strcmp(what, "identity")) return cmd_identity(argc - 2, argv + 2, &env);
     if (!strcmp(what, "serve")) return cmd_serve(argc - 2, argv + 2, &env);

@@ -317,6 +317,24 @@ const char *hm_st_meta(const hm_st *st, const char *key)
     return json_string_value(json_object_get(st->meta, key));
 }
 
+bool hm_st_meta_at(const hm_st *st, size_t i, const char **key, const char **value)
+{
+    json_t *v;
+    json_object_foreach((json_t *)(uintptr_t)st->meta, *key, v) if (json_is_string(v) && !i--)
+    {
+        *value = json_string_value(v);
+        return true;
+    }
+    return false;
+}
+
+const char *hm_st_unread(const hm_st *st)
+{
+    for (size_t i = 0; i < st->n; i++)
+        if (st->by_name[i]->type->dtype == HM_N_DTYPES) return st->by_name[i]->name;
+    return NULL;
+}
+
 const char *hm_st_path(const hm_st *st)
 {
     return st->path;

@@ -20,6 +20,10 @@ const hm_tensor *hm_st_find(const hm_st *st, const char *name); /* NULL if absen
 size_t hm_st_count(const hm_st *st);
 const hm_tensor *hm_st_at(const hm_st *st, size_t i, const char **name); /* i < count, file order */
 const char *hm_st_meta(const hm_st *st, const char *key); /* NULL if absent */
+/* Pair i of the metadata; false: there are no more. Values that are no text (GGUF's long arrays) are left out. */
+bool hm_st_meta_at(const hm_st *st, size_t i, const char **key, const char **value);
+/* A tensor that find and at leave out, as its type has no name here; NULL: there is none. */
+const char *hm_st_unread(const hm_st *st);
 const char *hm_st_path(const hm_st *st); /* of the file or index */
 size_t hm_st_n_files(const hm_st *st); /* 1, or the index and its shards */
 const char *hm_st_file(const hm_st *st, size_t i); /* path of file i */
@@ -37,7 +41,16 @@ hm_st_writer *hm_st_writer_new(void);
 void hm_st_writer_free(hm_st_writer *w);
 himmel_status hm_st_add(hm_st_writer *w, const char *name, hm_dtype dtype, int nd, const int64_t *dim, const void *data,
                         himmel_error *err); /* data borrowed until written */
+/* The numbers of t in another type (F32, BF16, F16), converted while they are written: no second copy lies in memory. */
+himmel_status hm_st_add_as(hm_st_writer *w, const char *name, hm_dtype dtype, const hm_tensor *t, himmel_error *err);
 himmel_status hm_st_add_meta(hm_st_writer *w, const char *key, const char *value, himmel_error *err);
 himmel_status hm_st_write(hm_st_writer *w, const char *path, himmel_error *err);
+typedef struct {
+    int (*on_tensor)(void *user, size_t done, size_t n); /* not 0 stops: ECANCELLED, nothing is left; may be NULL */
+    void *user;
+    char sha256[65]; /* of the file that was written */
+} hm_st_writing;
+/* EINVAL: a number does not fit into its new type; the sentence names the tensor. */
+himmel_status hm_st_write_with(hm_st_writer *w, const char *path, hm_st_writing *how, himmel_error *err);
 
 #endif

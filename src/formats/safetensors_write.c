@@ -7,16 +7,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "base/sha256.h"
 #include "formats/json.h"
+
+enum { STRIP = 1 << 18 }; /* numbers converted at a time; a multiple of every block */
 
 typedef struct {
     char *name;
     const void *data;
-    hm_dtype dtype;
+    hm_dtype dtype, from; /* as written, as in data */
     int nd;
     int64_t dim[HM_MAX_DIM];
     uint64_t bytes;
@@ -53,7 +57,7 @@ void hm_st_writer_free(hm_st_writer *w)
 himmel_status hm_st_add(hm_st_writer *w, const char *name, hm_dtype dtype, int nd, const int64_t *dim,
                         const void *data, himmel_error *err)
 {
-    st_item it = {.data = data, .dtype = dtype, .nd = nd, .bytes = hm_dtype_size(dtype), .order = w->n};
+    st_item it = {.data = data, .dtype = dtype, .from = dtype, .nd = nd, .bytes = hm_dtype_size(dtype), .order = w->n};
     bool ok = nd >= 0 && nd <= HM_MAX_DIM && it.bytes; /* blocks have no name there */
     for (int i = 0; ok && i < nd; i++) {
         it.dim[i] = dim[i];
@@ -78,6 +82,15 @@ himmel_status hm_st_add(hm_st_writer *w, const char *name, hm_dtype dtype, int n
     if (!it.name) return hm_fail(err, HIMMEL_ENOMEM, "out of memory");
     w->item[w->n++] = it;
     return HIMMEL_OK;
+}
+
+himmel_status hm_st_add_as(hm_st_writer *w, const char *name, hm_dtype dtype, const hm_tensor *t, himmel_error *err)
+{
+    if (t->dtype != dtype && (!hm_is_weight(t->dtype) || (dtype != HM_F32 && dtype != HM_BF16 && dtype != HM_F16)))
+        return hm_fail(err, HIMMEL_EINVAL, "tensor \"%.100s\" is %s and cannot become %s", name, hm_dtype_name(t->dtype), hm_dtype_name(dtype));
+    const himmel_status rc = hm_st_add(w, name, dtype, t->nd, t->dim, t->data, err);
+    if (!rc) w->item[w->n - 1].from = t->dtype;
+    return rc;
 }
 
 himmel_status hm_st_add_meta(hm_st_writer *w, const char *key, const char *value, himmel_error *err)
@@ -127,40 +140,95 @@ static char *format_header(hm_st_writer *w, size_t *len)
     return h;
 }
 
-static bool write_bytes(int fd, const void *data, uint64_t len)
+typedef struct {
+    int fd;
+    hm_sha256 *sha; /* NULL: not asked for */
+    float *f32;     /* [STRIP], and as written behind them; NULL until something is converted */
+    himmel_error *err;
+} output;
+
+static himmel_status write_bytes(output *o, const void *data, uint64_t len)
 {
     const char *p = data;
+    if (o->sha) hm_sha256_add(o->sha, data, (size_t)len);
     while (len) {
-        const ssize_t n = write(fd, p, (size_t)HM_MIN(len, (uint64_t)1 << 30));
+        const ssize_t n = write(o->fd, p, (size_t)HM_MIN(len, (uint64_t)1 << 30));
         if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return false;
+        if (n <= 0) return HIMMEL_EIO;
         p += n;
         len -= (uint64_t)n;
     }
-    return true;
+    return HIMMEL_OK;
 }
 
-himmel_status hm_st_write(hm_st_writer *w, const char *path, himmel_error *err)
+/* Numbers that are finite in from and not in to do not fit. */
+static himmel_status check_range(const output *o, const st_item *it, const float *from, const void *to, float *back, size_t n)
+{
+    hm_convert(back, HM_F32, to, it->dtype, n);
+    for (size_t i = 0; i < n; i++)
+        if (isfinite(from[i]) && !isfinite(back[i]))
+            return hm_fail(o->err, HIMMEL_EINVAL, "tensor \"%.100s\" has the number %g, which %s cannot hold", it->name, from[i], hm_dtype_name(it->dtype));
+    return HIMMEL_OK;
+}
+
+static himmel_status write_item(output *o, const st_item *it)
+{
+    if (it->from == it->dtype) return write_bytes(o, it->data, it->bytes);
+    if (!o->f32) o->f32 = malloc(3 * STRIP * sizeof *o->f32);
+    if (!o->f32) return hm_fail(o->err, HIMMEL_ENOMEM, "out of memory");
+    const uint64_t all = it->bytes / hm_dtype_size(it->dtype);
+    float *to = o->f32 + STRIP, *back = to + STRIP;
+    himmel_status rc = HIMMEL_OK;
+    for (uint64_t at = 0; at < all && !rc; at += STRIP) {
+        const size_t n = (size_t)HM_MIN((uint64_t)STRIP, all - at);
+        hm_convert(o->f32, HM_F32, (const char *)it->data + hm_dtype_bytes(it->from, at), it->from, n);
+        hm_convert(to, it->dtype, o->f32, HM_F32, n);
+        rc = check_range(o, it, o->f32, to, back, n);
+        if (!rc) rc = write_bytes(o, to, n * hm_dtype_size(it->dtype));
+    }
+    return rc;
+}
+
+static himmel_status write_all(hm_st_writer *w, output *o, const char *header, size_t len, hm_st_writing *how)
+{
+    himmel_status rc = write_bytes(o, header, len);
+    for (size_t i = 0; i < w->n && !rc; i++) {
+        rc = write_item(o, &w->item[i]);
+        if (!rc && how && how->on_tensor && how->on_tensor(how->user, i + 1, w->n))
+            rc = hm_fail(o->err, HIMMEL_ECANCELLED, "stopped after tensor %zu of %zu", i + 1, w->n);
+    }
+    return rc ? rc : fsync(o->fd) ? HIMMEL_EIO : HIMMEL_OK;
+}
+
+himmel_status hm_st_write_with(hm_st_writer *w, const char *path, hm_st_writing *how, himmel_error *err)
 {
     char tmp[4096];
+    hm_sha256 sha;
+    uint8_t digest[32];
     if ((size_t)snprintf(tmp, sizeof tmp, "%s.part", path) >= sizeof tmp)
         return hm_fail(err, HIMMEL_EINVAL, "%.100s...: path is too long", path);
     size_t len = 0;
     char *header = format_header(w, &len);
     if (!header) return hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", path);
-    const int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0) {
+    output o = {.fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), .sha = how ? &sha : NULL, .err = err};
+    if (o.fd < 0) {
         free(header);
         return hm_fail(err, HIMMEL_EIO, "%s: cannot create: %s", tmp, strerror(errno));
     }
-    bool ok = write_bytes(fd, header, len);
-    for (size_t i = 0; i < w->n && ok; i++) ok = write_bytes(fd, w->item[i].data, w->item[i].bytes);
-    ok = ok && !fsync(fd);
+    hm_sha256_init(&sha);
+    himmel_status rc = write_all(w, &o, header, len, how);
     int why = errno;
-    close(fd);
+    close(o.fd);
     free(header);
-    if (ok && !rename(tmp, path)) return HIMMEL_OK;
-    if (ok) why = errno;
-    unlink(tmp);
-    return hm_fail(err, HIMMEL_EIO, "%s: cannot write: %s", path, strerror(why));
+    free(o.f32);
+    if (!rc && rename(tmp, path)) rc = HIMMEL_EIO, why = errno;
+    hm_sha256_end(&sha, digest);
+    if (!rc && how) hm_sha256_hex(digest, how->sha256);
+    if (rc) unlink(tmp);
+    return rc == HIMMEL_EIO ? hm_fail(err, HIMMEL_EIO, "%s: cannot write: %s", path, strerror(why)) : rc;
+}
+
+himmel_status hm_st_write(hm_st_writer *w, const char *path, himmel_error *err)
+{
+    return hm_st_write_with(w, path, NULL, err);
 }

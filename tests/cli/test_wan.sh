@@ -35,6 +35,15 @@ mv "$dir/away" "$dir/sharded/model-00002-of-00002.safetensors"
 "$himmel" "a cat on the sea" --model "$dir/sharded/model.safetensors.index.json" "$@" -t 2 -q --seed 5 --steps 3 -s 72x68 --seconds 1 --no-visible-mark -o "$dir/d.mp4" || fail "no film from shards"
 alike "$dir/a.mp4" "$dir/d.mp4" 7 || fail "another film from shards"
 
+# in another number format: the printed hash is the file's, and the film is nearly the same
+[ "$("$himmel" convert "$main" "$dir/half.safetensors" --to bf16 -q)" = "$(sha256sum "$dir/half.safetensors")" ] || fail "convert prints another hash"
+[ "$(stat -c %s "$dir/half.safetensors")" -lt "$(($(stat -c %s "$main") * 6 / 10))" ] || fail "bf16 is not half as large"
+"$himmel" "a cat on the sea" --model "$dir/half.safetensors" "$@" -t 2 -q --seed 5 --steps 3 -s 72x68 --seconds 1 --no-visible-mark -o "$dir/h.mp4" || fail "no film in bf16"
+alike "$dir/a.mp4" "$dir/h.mp4" 7 || fail "another film in bf16"
+says "int8: no type" "$himmel" convert "$main" "$dir/no.safetensors" --to int8
+says "himmel convert IN OUT" "$himmel" convert "$main"
+[ ! -e "$dir/no.safetensors" ] || fail "a file of a refused conversion"
+
 # a LoRA: strength 0 changes nothing, a great one does, and the film says what was merged
 "$make_model" --lora "$main" head.head "$dir/style.safetensors" || fail "no LoRA"
 for n in 0 100; do

@@ -1,0 +1,169 @@
+/* test_convert.c - weights into another number format and back: every number, what stays, the hash, what is refused.
+ * SPDX-License-Identifier: MIT */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/sha256.h"
+#include "check.h"
+#include "film/film.h"
+#include "formats/shards.h"
+
+enum { N = 700001 }; /* more than two strips, and no multiple of one */
+static char dir[] = "/tmp/himmel-convert-XXXXXX";
+
+static const char *at(const char *name)
+{
+    static char path[8][128];
+    static int k;
+    k = (k + 1) % 8;
+    snprintf(path[k], sizeof path[k], "%s/%s", dir, name);
+    return path[k];
+}
+
+static himmel_converted converted(const char *in, const char *out, const char *type)
+{
+    himmel_converted c = {0};
+    himmel_error err = {0};
+    const himmel_status rc = himmel_convert(in, out, type, NULL, NULL, &c, &err);
+    CHECK(!rc, "%s -> %s: %s", in, type, err.message);
+    hm_map m;
+    char hex[65] = "";
+    if (!rc && !hm_map_open(&m, out, &err)) {
+        hm_sha256 s;
+        uint8_t d[32];
+        hm_sha256_init(&s);
+        hm_sha256_add(&s, m.data, m.len);
+        hm_sha256_end(&s, d);
+        hm_sha256_hex(d, hex);
+        CHECK(c.file_bytes == m.len, "%llu bytes", (unsigned long long)c.file_bytes);
+        hm_map_close(&m);
+    }
+    CHECK(!strcmp(hex, c.sha256), "%s, not %s", c.sha256, hex);
+    return c;
+}
+
+/* All tensors of `out` are those of `in`, floating-point ones rounded to type. */
+static void compare(const char *in, const char *out, hm_dtype type)
+{
+    hm_st *a, *b;
+    himmel_error err = {0};
+    const bool open = !hm_st_open(&a, in, &err) && !hm_st_open(&b, out, &err);
+    CHECK(open, "%s", err.message);
+    if (!open) return;
+    CHECK(hm_st_count(a) == hm_st_count(b), "%zu, not %zu tensors", hm_st_count(b), hm_st_count(a));
+    for (size_t i = 0; i < hm_st_count(a); i++) {
+        const char *name;
+        const hm_tensor *x = hm_st_at(a, i, &name), *y = hm_st_find(b, name);
+        const hm_dtype to = hm_is_weight(x->dtype) ? type : x->dtype;
+        const size_t n = (size_t)hm_numel(x), size = n * hm_dtype_size(to);
+        CHECK(y && y->dtype == to && y->nd == x->nd && hm_numel(y) == (int64_t)n, "%s", name);
+        if (!y || y->dtype != to) continue;
+        void *want = malloc(size + 1);
+        hm_convert(want, to, x->data, x->dtype, n);
+        CHECK(!memcmp(want, y->data, size), "%s: other numbers", name);
+        free(want);
+    }
+    hm_st_close(a);
+    hm_st_close(b);
+}
+
+static void write_source(const char *path, float odd)
+{
+    himmel_error err = {0};
+    float *x = malloc(N * sizeof *x);
+    static const uint8_t bytes[3] = {1, 2, 255};
+    static const int64_t one = 42;
+    for (int i = 0; i < N; i++) x[i] = sinf((float)i) * (i % 7 ? 1 : 1000);
+    x[N - 1] = odd;
+    hm_st_writer *w = hm_st_writer_new();
+    bool ok = !hm_st_add(w, "a.weight", HM_F32, HM_DIMS(N), x, &err) && !hm_st_add(w, "spiece_model", HM_U8, HM_DIMS(3), bytes, &err) &&
+              !hm_st_add(w, "steps", HM_I64, 0, NULL, &one, &err) && !hm_st_add(w, "empty", HM_F32, HM_DIMS(0, 3), x, &err) &&
+              !hm_st_add_meta(w, "config", "{\"a\": 1}", &err) && !hm_st_add_meta(w, "format", "pt", &err);
+    ok = ok && !hm_st_write(w, path, &err);
+    CHECK(ok, "%s", err.message);
+    hm_st_writer_free(w);
+    free(x);
+}
+
+static void test_types(void)
+{
+    const char *f32 = at("f32.safetensors"), *bf16 = at("bf16.safetensors"), *f16 = at("f16.safetensors"), *back = at("back.safetensors");
+    write_source(f32, INFINITY);
+    const himmel_converted c = converted(f32, bf16, "bf16");
+    CHECK(c.n_tensors == 4 && c.n_converted == 2, "%zu of %zu", c.n_converted, c.n_tensors);
+    compare(f32, bf16, HM_BF16);
+    hm_st *st;
+    CHECK(!hm_st_open(&st, bf16, NULL), "no file");
+    CHECK(!strcmp(hm_st_meta(st, "config"), "{\"a\": 1}") && !strcmp(hm_st_meta(st, "format"), "pt"), "metadata");
+    hm_st_close(st);
+    converted(f32, f16, "f16"); /* infinity stays infinity */
+    compare(f32, f16, HM_F16);
+    converted(bf16, back, "f32");
+    compare(bf16, back, HM_F32);
+    const himmel_converted twice = converted(back, bf16, "bf16"); /* bf16 -> f32 -> bf16: the same file */
+    CHECK(!strcmp(twice.sha256, c.sha256), "bf16 and back is not the same");
+    const himmel_converted same = converted(f32, f32, "f32"); /* in place */
+    CHECK(same.n_converted == 0, "%zu", same.n_converted);
+    compare(f32, f32, HM_F32);
+}
+
+static void test_sources(void)
+{
+    himmel_error err = {0};
+    converted(FIXTURES "/gguf_all_types.gguf", at("g.safetensors"), "f32");
+    compare(FIXTURES "/gguf_all_types.gguf", at("g.safetensors"), HM_F32);
+    CHECK(!write_shards(at("f32.safetensors"), dir, &err), "%s", err.message);
+    converted(at("model.safetensors.index.json"), at("whole.safetensors"), "bf16");
+    compare(at("f32.safetensors"), at("whole.safetensors"), HM_BF16);
+}
+
+static int stop(void *user, const himmel_progress *p)
+{
+    (void)user;
+    return p->step == 2 && p->n_steps == 4;
+}
+
+static void refused(const char *in, const char *out, const char *type, himmel_progress_fn *f, himmel_status code, const char *part)
+{
+    himmel_error err = {0};
+    const himmel_status rc = himmel_convert(in, out, type, f, NULL, NULL, &err);
+    char half[160];
+    snprintf(half, sizeof half, "%s.part", out);
+    CHECK(rc == code && strstr(err.message, part), "%d, not %d \"%s\": %s", (int)rc, (int)code, part, err.message);
+    CHECK(access(out, F_OK) && access(half, F_OK), "%s is there", out);
+}
+
+static void test_refused(void)
+{
+    const char *out = at("no.safetensors");
+    char keep[128];
+    snprintf(keep, sizeof keep, "%s", out);
+    write_source(at("large.safetensors"), 65520);
+    refused(at("large.safetensors"), keep, "f16", NULL, HIMMEL_EINVAL, "tensor \"a.weight\" has the number 65520, which F16 cannot hold");
+    refused(at("f32.safetensors"), keep, "bf16", stop, HIMMEL_ECANCELLED, "stopped after tensor 2 of 4");
+    refused(at("f32.safetensors"), keep, "int8", NULL, HIMMEL_EINVAL, "int8: no type");
+    refused(at("f32.safetensors"), at("no.gguf"), "f16", NULL, HIMMEL_EINVAL, "must end in .safetensors");
+    refused(at("nothing.safetensors"), keep, "f16", NULL, HIMMEL_EIO, "nothing.safetensors");
+    hm_st_writer *w = hm_st_writer_new();
+    static const float x[4];
+    CHECK(!hm_st_add(w, "a.scale_weight", HM_F32, HM_DIMS(4), x, NULL) && !hm_st_write(w, at("scaled.safetensors"), NULL), "cannot write");
+    hm_st_writer_free(w);
+    refused(at("scaled.safetensors"), keep, "bf16", NULL, HIMMEL_EINVAL, "\"a.scale_weight\" has scales");
+    static const char flags[] = "\x3c\0\0\0\0\0\0\0{\"on\":{\"dtype\":\"BOOL\",\"shape\":[2],\"data_offsets\":[0,2]}}      \1\0";
+    CHECK(!hm_write_file(at("flags.safetensors"), flags, 8 + 0x3c + 2, NULL), "cannot write");
+    refused(at("flags.safetensors"), keep, "bf16", NULL, HIMMEL_EFORMAT, "tensor \"on\" is of a type");
+}
+
+int main(void)
+{
+    char command[96];
+    CHECK(mkdtemp(dir) != NULL, "no folder");
+    test_types();
+    test_sources();
+    test_refused();
+    snprintf(command, sizeof command, "rm -r %s", dir);
+    CHECK(!system(command), "not cleaned up");
+    return CHECK_END();
+}
