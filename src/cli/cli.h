@@ -14,6 +14,7 @@ typedef struct {
     const char *model; /* HIMMEL_MODEL */
     const char *identity; /* HIMMEL_IDENTITY_DIR, else $XDG_CONFIG_HOME/himmel, else NULL */
     const char *time_server; /* HIMMEL_TIME_SERVER, else NULL */
+    const char *hub, *hub_token; /* HF_ENDPOINT, HF_TOKEN, else NULL */
 } cli_env;
 
 /* ---- main.c ---- */
@@ -89,6 +90,7 @@ int cmd_edit_help(const char *name);
 int cmd_info(int argc, char **argv, const cli_env *env);
 int cmd_job(const char *name, int argc, char **argv);
 int cmd_convert(int argc, char **argv);
+int cmd_pull(int argc, char **argv, const cli_env *env);
 int cmd_verify(int argc, char **argv, const cli_env *env);
 int cmd_identity(int argc, char **argv, const cli_env *env);
 int cmd_serve(int argc, char **argv, const cli_env *env);

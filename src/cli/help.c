@@ -47,7 +47,7 @@ static const char main_help[] =
     "Editing: himmel animate, extend, inpaint, outpaint, remix, loop, blend, interpolate, storyboard, cut, upscale\n"
     "         (himmel help animate ...)\n"
     "Other commands: himmel verify FILE... [--json], himmel identity show|new|import|trust\n"
-    "                himmel serve, keys, info, convert, world, train, eval, version, help [serve|image|world|...]\n"
+    "                himmel serve, keys, info, pull, convert, world, train, eval, version, help [serve|image|world|...]\n"
     "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.\n";
 
 static const char image_help[] =
@@ -103,6 +103,19 @@ static const char convert_help[] =
     "IN is a safetensors or GGUF file, or the index or folder of shards; one file comes out. Tensors of whole numbers and the\n"
     "metadata stay. Memory does not grow with the file. Its SHA-256 is printed as sha256sum prints it.\n";
 
+static const char pull_help[] =
+    "himmel pull ORG/NAME                        what a repository of the Hugging Face hub has: files, sizes, licence\n"
+    "himmel pull ORG/NAME/FILE, ORG/NAME/FOLDER  gets one file, or all of a folder (shards and their index)\n"
+    "himmel pull ADDRESS                         a file's address at the hub, or any other with --sha256\n"
+    "\n"
+    "  -o, --output FILE     of one file                   --dir DIR   where files go, under their own names (here)\n"
+    "      --revision REV    branch, tag or commit (main)  --sha256 HEX   what the file must have (as the hub says)\n"
+    "      --endpoint URL    another hub; also HF_ENDPOINT   -y, --yes   agree: size and licence are shown first\n"
+    "      --json, -q\n"
+    "\n"
+    "A download that is cut off goes on where it ended, from FILE.part; a file has its name only when its hash is right.\n"
+    "HF_TOKEN opens what needs an account, HTTPS_PROXY and NO_PROXY are obeyed.\n";
+
 static const char models_help[] =
     "himmel-1 was trained from nothing on footage that himmel renders itself: it knows skyscapes only.\n"
     "For people, animals, rooms, streets and everything else, large open-weight models exist:\n"
@@ -120,7 +133,7 @@ static const char models_help[] =
 int cmd_help(int argc, char **argv)
 {
     static const struct { const char *name, *text; } topics[] = {{"image", image_help}, {"world", world_help},
-        {"train", train_help}, {"eval", eval_help}, {"models", models_help}, {"serve", serve_help}, {"keys", serve_help}, {"webhooks", serve_help}, {"film", main_help}, {"convert", convert_help}};
+        {"train", train_help}, {"eval", eval_help}, {"models", models_help}, {"serve", serve_help}, {"keys", serve_help}, {"webhooks", serve_help}, {"film", main_help}, {"convert", convert_help}, {"pull", pull_help}};
     if (argc < 1) {
         fputs(main_help, stdout);
         return EXIT_DONE;

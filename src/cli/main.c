@@ -51,6 +51,7 @@ int main(int argc, char **argv)
     char config[4096];
     env.identity = identity_dir(config, sizeof config);
     env.time_server = getenv("HIMMEL_TIME_SERVER");
+    env.hub = getenv("HF_ENDPOINT"), env.hub_token = getenv("HF_TOKEN");
     catch_signals();
     if (isa && *isa && himmel_limit_isa(isa, &err)) {
         show_error(false, &err);
@@ -68,6 +69,7 @@ int main(int argc, char **argv)
     }
     if (!strcmp(what, "info")) return cmd_info(argc - 2, argv + 2, &env);
     if (!strcmp(what, "convert")) return cmd_convert(argc - 2, argv + 2);
+    if (!strcmp(what, "pull")) return cmd_pull(argc - 2, argv + 2, &env);
     if (!strcmp(what, "verify")) return cmd_verify(argc - 2, argv + 2, &env);
     if (!strcmp(what, "identity")) return cmd_identity(argc - 2, argv + 2, &env);
     if (!strcmp(what, "serve")) return cmd_serve(argc - 2, argv + 2, &env);
