@@ -119,7 +119,7 @@ static json_t *item_json(const st_item *it, uint64_t begin)
 /* 8 length bytes and the padded JSON; NULL when memory runs out. */
 static char *format_header(hm_st_writer *w, size_t *len)
 {
-    qsort(w->item, w->n, sizeof *w->item, order_size);
+    if (w->n) qsort(w->item, w->n, sizeof *w->item, order_size);
     json_t *root = json_object();
     int bad = json_object_size(w->meta) ? json_object_set(root, "__metadata__", w->meta) : 0;
     uint64_t at = 0;

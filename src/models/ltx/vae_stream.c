@@ -77,7 +77,7 @@ static hm_tensor *line_join(hm_graph *g, line *l, hm_tensor *x, const int64_t li
     if (hm_is_plan(g)) return y;
     const size_t f = frame_bytes(y);
     char *at = y->data;
-    memcpy(at, l->data, (size_t)l->n * f);
+    if (l->n) memcpy(at, l->data, (size_t)l->n * f);
     at += (size_t)l->n * f;
     for (int64_t i = 0; i < front; i++, at += f) memcpy(at, x->data, f);
     if (T) memcpy(at, x->data, (size_t)T * f);
