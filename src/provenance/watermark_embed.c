@@ -14,7 +14,8 @@ enum {
     UNIT = 32             /* of pattern and of strength: fixed point */
 };
 /* Code values, RMS. In blocks with a deviation below 1 the mark must stay at 1 or below, rounding included. */
-static const float flat_strength = 0.95f, strength_slope = 2.0f, slope_from = 0.7f, max_strength = 7.0f;
+static const float flat_strength = 0.92f, strength_slope = 2.0f, slope_from = 0.7f, max_strength = 7.0f;
+static const float beside_smooth = 1.7f; /* strength reaches from the centre of a block into its neighbours */
 static const double max_rms = 1.98;      /* of a frame: 42.1 dB with what rounding adds */
 
 struct hm_watermark {
@@ -176,6 +177,18 @@ static void block_strength(hm_watermark *m, const hm_frame *f, int by)
     }
 }
 
+static void spare_smooth(hm_watermark *m)
+{
+    const int w = m->bw, h = m->bh;
+    for (int y = 0; y < h; y++)
+        for (int x = 0; x < w; x++) {
+            float *s = m->strength + y * w + x;
+            float least = HM_MIN(s[x > 0 ? -1 : 0], s[x + 1 < w ? 1 : 0]);
+            least = HM_MIN(least, HM_MIN(s[y > 0 ? -w : 0], s[y + 1 < h ? w : 0]));
+            if (least <= flat_strength) *s = HM_MIN(*s, beside_smooth);
+        }
+}
+
 /* Of the whole frame, were no strength above cap. Between the centres of four blocks, a b over c d, it is linear in both
  * directions: the mean of its square is a ninth of the sum below. */
 static double frame_rms(const hm_watermark *m, float cap)
@@ -253,6 +266,7 @@ void hm_watermark_embed(hm_watermark *m, const hm_frame *f, const uint8_t *alpha
     const bool rgb = f->kind == HM_FRAME_RGB8;
 #pragma omp parallel for num_threads(m->n_threads) schedule(static)
     for (int by = 0; by < m->bh; by++) block_strength(m, f, by);
+    spare_smooth(m);
     settle_strength(m);
 #pragma omp parallel for num_threads(m->n_threads) schedule(static)
     for (int y = 0; y < m->h; y++) {

@@ -142,6 +142,26 @@ static void test_rough(void)
     free(plain.plane[0]), free(rough.plane[0]), free(a.plane[0]), free(b.plane[0]);
 }
 
+/* Smooth and rough stripes of 24 pixels by turns: what the rough ones get does not reach over into the smooth ones. */
+static void test_stripes(void)
+{
+    const hm_frame f = picture(1, 0), plain = picture(1, 0);
+    hm_rng r = hm_rng_at(5, 5);
+    double smooth = 0, rough = 0;
+    for (int i = 0; i < W * H; i++) {
+        const int v = 90 + i / W / 5 + (i % W / 24 % 2 ? (int)hm_rng_below(&r, 41) - 20 : 0);
+        for (int k = 0; k < 3; k++) f.plane[0][3 * i + k] = plain.plane[0][3 * i + k] = (uint8_t)v;
+    }
+    mark(&f, &one, NULL, 0);
+    for (int i = 0; i < W * H; i++) {
+        const double d = f.plane[0][3 * i] - plain.plane[0][3 * i];
+        *(i % W / 24 % 2 ? &rough : &smooth) += d * d;
+    }
+    smooth = sqrt(smooth / (W * H / 2)), rough = sqrt(rough / (W * H / 2));
+    CHECK(smooth > 0.8 && smooth <= 1.05 && rough > 1.6, "%.3f code values RMS where smooth, %.3f where rough", smooth, rough);
+    free(f.plane[0]), free(plain.plane[0]);
+}
+
 /* The part of f at (x, y), at another size. */
 static hm_frame cut(const hm_frame *f, double x, double y, double w, double h, int out_w, int out_h)
 {
@@ -293,6 +313,7 @@ int main(void)
     test_code();
     test_quality();
     test_rough();
+    test_stripes();
     test_attacks();
     test_unmarked();
     test_ranges();
