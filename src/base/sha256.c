@@ -76,3 +76,13 @@ void hm_sha256_hex(const uint8_t digest[32], char out[65])
     }
     out[64] = 0;
 }
+
+void hm_sha256_of(const void *data, size_t len, char hex[65])
+{
+    hm_sha256 s;
+    uint8_t d[32];
+    hm_sha256_init(&s);
+    hm_sha256_add(&s, data, len);
+    hm_sha256_end(&s, d);
+    hm_sha256_hex(d, hex);
+}

@@ -15,6 +15,7 @@ typedef struct {
 void hm_sha256_init(hm_sha256 *s);
 void hm_sha256_add(hm_sha256 *s, const void *data, size_t len);
 void hm_sha256_end(hm_sha256 *s, uint8_t out[32]);
+void hm_sha256_of(const void *data, size_t len, char hex[65]); /* all at once */
 void hm_sha256_hex(const uint8_t digest[32], char out[65]); /* lower case, terminated */
 
 #endif

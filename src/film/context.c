@@ -55,16 +55,6 @@ static himmel_status find_weights(char *path, size_t cap, himmel_error *err)
                    weights_name, above, above);
 }
 
-static void file_sha256(const hm_map *map, char hex[65])
-{
-    hm_sha256 s;
-    uint8_t d[32];
-    hm_sha256_init(&s);
-    hm_sha256_add(&s, map->data, map->len);
-    hm_sha256_end(&s, d);
-    hm_sha256_hex(d, hex);
-}
-
 /* What films say about the LoRAs that were merged. */
 static himmel_status name_loras(himmel_ctx *ctx, const himmel_options *o, himmel_error *err)
 {
@@ -75,7 +65,7 @@ static himmel_status name_loras(himmel_ctx *ctx, const himmel_options *o, himmel
         char hex[65];
         const himmel_status rc = hm_map_open(&map, o->loras[i].path, err);
         if (rc) return rc;
-        file_sha256(&map, hex);
+        hm_sha256_of(map.data, map.len, hex);
         hm_map_close(&map);
         hm_str_addf(&s, "%s%.80s:%g:%s", i ? ", " : "", slash ? slash + 1 : o->loras[i].path, o->loras[i].strength, hex);
     }

@@ -177,6 +177,8 @@ static void block_strength(hm_watermark *m, const hm_frame *f, int by)
     }
 }
 
+/* Strength is linear between the centres of blocks: what stands beside a smooth one would reach into it. In place, in reading
+ * order: a block that was lowered is still above flat_strength, so it lowers none behind it. */
 static void spare_smooth(hm_watermark *m)
 {
     const int w = m->bw, h = m->bh;

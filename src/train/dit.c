@@ -21,8 +21,9 @@
 #include "train/options.h"
 #include "train/train.h"
 
+/* The head that tells the subject's map, in training only. Its name: weights that end so begin at 0. */
+#define LAYOUT "model.diffusion_model." HM_TRAIN_ONLY "layout.proj_out"
 static const char DIT[] = "model.diffusion_model.", TEXT[] = "text_encoder.";
-enum { LAYOUT_LAYERS = 2 }; /* the subject's map is read from the features after this share, 1/2, of the blocks */
 
 typedef struct {
     const char *model, *out, *state, *data, *val, *log;
@@ -112,8 +113,8 @@ static himmel_status open_parts(dit_run *r, himmel_error *err)
     if ((rc = hm_dit_init(&r->dit, &r->cfg.dit, err))) return rc;
     rc = hm_dit_params(&r->dit, DIT, hm_params_bind, &r->ps, err);
     const int64_t D = (int64_t)r->cfg.dit.n_heads * r->cfg.dit.head_dim;
-    if (!rc) rc = hm_params_bind(&r->ps, "model.diffusion_model." HM_TRAIN_ONLY "layout.proj_out.weight", HM_DIMS(1, D), &r->layout_w, err);
-    if (!rc) rc = hm_params_bind(&r->ps, "model.diffusion_model." HM_TRAIN_ONLY "layout.proj_out.bias", HM_DIMS(1), &r->layout_b, err);
+    if (!rc) rc = hm_params_bind(&r->ps, LAYOUT ".weight", HM_DIMS(1, D), &r->layout_w, err);
+    if (!rc) rc = hm_params_bind(&r->ps, LAYOUT ".bias", HM_DIMS(1), &r->layout_b, err);
     return rc;
 }
 
@@ -211,7 +212,7 @@ static hm_tensor *forward(dit_run *r, bool layout)
     hm_tensor *text = hm_t5_forward(g, &r->t5, b->ids, b->mask, b->B, b->M);
     const hm_dit_input in = {.x = x, .levels = b->levels, .n_levels = 2 * b->B, .row = b->row, .cosine = cosine,
                              .sine = sine, .place = b->place, .text = text,
-                             .tap = layout ? HM_MAX(1, r->cfg.dit.n_layers / LAYOUT_LAYERS) : 0, .tapped = &half,
+                             .tap = layout ? HM_MAX(1, r->cfg.dit.n_layers / 2) : 0, .tapped = &half,
                              .text_mask = hm_wrap(g, HM_F32, HM_DIMS(b->B, b->M), b->text_mask)};
     hm_tensor *v = hm_dit_forward(g, &r->dit, &in);
     hm_tensor *loss = hm_loss_mse(g, v, hm_wrap(g, HM_F32, HM_DIMS(b->B, b->N, b->K), b->target), b->weight, NULL, 0);

@@ -127,25 +127,28 @@ static double distance(const float *a, const float *b, size_t n) /* relative, in
     return sqrt(d / s);
 }
 
+static bool open_fixture(hm_st **st, hm_dit *m)
+{
+    himmel_error err = {0};
+    hm_dit_config c;
+    const bool ok = !hm_st_open(st, FIXTURES "/ltx_dit.safetensors", &err) && !hm_dit_config_parse(&c, hm_st_meta(*st, "config"), &err) &&
+                    !hm_dit_load(m, &c, *st, "model.diffusion_model.", &err);
+    CHECK(ok, "%s", err.message);
+    return ok;
+}
+
 static void test_ways_to_run(void)
 {
     static inputs in;
     static float y[B * N * CH], z[B * N * CH];
-    himmel_error err = {0};
     hm_st *st;
     hm_dit m;
-    hm_dit_config c;
-    if (hm_st_open(&st, FIXTURES "/ltx_dit.safetensors", &err) ||
-        hm_dit_config_parse(&c, hm_st_meta(st, "config"), &err) ||
-        hm_dit_load(&m, &c, st, "model.diffusion_model.", &err)) {
-        CHECK(0, "%s", err.message);
-        return;
-    }
+    if (!open_fixture(&st, &m)) return;
     hm_randn(in.x, B * N * CH, 1, 0);
     hm_randn(in.text, B * M * CAP, 2, 0);
     double pos[N][3];
     for (int n = 0; n < N; n++) pos[n][0] = n / 20, pos[n][1] = 32 * (n / 5 % 4), pos[n][2] = 32 * (n % 5);
-    hm_dit_rope(&c, (const double(*)[3])pos, N, in.cosine, in.sine);
+    hm_dit_rope(&m.cfg, (const double(*)[3])pos, N, in.cosine, in.sine);
     const float level = 0.4f, many[3] = {0.4f, 0.4f, 0.7f};
     run(&m, &in, &level, 1, &(hm_graph_opts){.act = HM_F32}, y);
     run(&m, &in, &level, 1, &(hm_graph_opts){.act = HM_F32}, z);
@@ -172,16 +175,9 @@ static void test_place(void)
     enum { P = 2 };
     static inputs in;
     static float y[B * N * CH], w[D * P], place[N * P];
-    himmel_error err = {0};
     hm_st *st;
     hm_dit m;
-    hm_dit_config c;
-    if (hm_st_open(&st, FIXTURES "/ltx_dit.safetensors", &err) ||
-        hm_dit_config_parse(&c, hm_st_meta(st, "config"), &err) ||
-        hm_dit_load(&m, &c, st, "model.diffusion_model.", &err)) {
-        CHECK(0, "%s", err.message);
-        return;
-    }
+    if (!open_fixture(&st, &m)) return;
     for (int i = 0; i < B * N * CH; i++) in.x[i] = (float)(i % CH) / CH;
     hm_randn(in.text, B * M * CAP, 2, 0);
     hm_randn(w, D * P, 3, 0);
@@ -190,7 +186,7 @@ static void test_place(void)
         pos[n][0] = n / 20, pos[n][1] = 32 * (n / 5 % 4), pos[n][2] = 32 * (n % 5);
         place[P * n] = (float)n / N, place[P * n + 1] = 1;
     }
-    hm_dit_rope(&c, (const double(*)[3])pos, N, in.cosine, in.sine);
+    hm_dit_rope(&m.cfg, (const double(*)[3])pos, N, in.cosine, in.sine);
     const float level = 1;
     run(&m, &in, &level, 1, &(hm_graph_opts){.act = HM_F32}, y);
     CHECK(distance(y, y + (N - 1) * CH, CH) < 1e-5, "equal: %g", distance(y, y + (N - 1) * CH, CH));

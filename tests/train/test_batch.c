@@ -1,11 +1,13 @@
 /* test_batch.c - shards and batches: clean latents can be recovered, known tokens are clean and weigh nothing,
  * a batch is a function of (seed, step).   SPDX-License-Identifier: MIT */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "check.h"
+#include "models/himmel/himmel1.h"
 #include "train/batch.h"
 #include "world/caption.h"
 
@@ -65,6 +67,10 @@ static void check_sample(const hm_batch *b, int64_t i, const float *parity)
                         match &= fabsf(x[k] - t * v[k] - (flip ? parity[k] : 1) * value(r, f, at, k)) < 1e-3f;
                 }
         CHECK(match, "sample %d token %d is no record's", (int)i, (int)n);
+        const float *p = b->place + n * HM_H1_PLACE; /* cos(pi u), .. cos(pi v), .. still, time, length, shape */
+        CHECK(fabs(p[0] - cos(M_PI * ((double)(n % GW) + 0.5) / GW)) < 1e-6 && fabs(p[6] - cos(M_PI * ((double)(n % AREA / GW) + 0.5) / GH)) < 1e-6 &&
+                  p[12] == (n < AREA || n >= film) && fabs(p[13] - 0.1 * b->pos[n][0]) < 1e-6 && fabs(p[14] - 0.1 * (double)(b->T - 1)) < 1e-6 &&
+                  fabs(p[15] - log((double)GW / GH)) < 1e-6, "place of token %d", (int)n);
         if (n < film) CHECK(b->pos[n][1] == 16.0 * (double)(n % AREA / GW) && b->pos[n][2] == 16.0 * (double)(n % GW), "position");
     }
     CHECK(known < film + b->n_extra * AREA, "something is left to learn");

@@ -124,16 +124,6 @@ himmel_status hm_himmel1_config_parse(hm_himmel1_config *c, const char *json, co
     return rc;
 }
 
-static void file_sha256(const hm_map *map, char hex[65])
-{
-    hm_sha256 s;
-    uint8_t d[32];
-    hm_sha256_init(&s);
-    hm_sha256_add(&s, map->data, map->len);
-    hm_sha256_end(&s, d);
-    hm_sha256_hex(d, hex);
-}
-
 static himmel_status bind_parts(hm_himmel1 *m, const char *path, himmel_error *err)
 {
     hm_himmel1_config c;
@@ -168,7 +158,7 @@ himmel_status hm_himmel1_open(hm_himmel1 **out, const char *path, himmel_error *
     hm_map map;
     himmel_status rc = hm_map_open(&map, path, err);
     if (!rc) {
-        file_sha256(&map, m->sha256);
+        hm_sha256_of(map.data, map.len, m->sha256);
         hm_map_close(&map);
         rc = hm_st_open(&m->st, path, err);
     }
