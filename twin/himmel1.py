@@ -142,6 +142,8 @@ def dit_shapes(c):
         out[name + ".weight"], out[name + ".bias"] = (o, i), (o,)
     if c.get("place_features"):
         out["place_proj.weight"] = (D, c["place_features"])
+    if c.get("caption_modulation"):
+        out["caption_modulation.weight"] = (D, c["caption_channels"])
     out["scale_shift_table"] = (2, D)
     out["proj_out.weight"], out["proj_out.bias"] = (c["out_channels"], D), (c["out_channels"],)
     for i in range(c["num_layers"]):
@@ -170,7 +172,7 @@ def fresh(shapes, seed):
             w = torch.zeros(s)
         else:
             std = (math.sqrt(2) if len(s) > 2 else 1) / math.sqrt(math.prod(s[1:]))
-            w = torch.randn(s, generator=g) * std * (0.25 if "attn2.to_out" in name else 0.2 if "conv2." in name or "convs2." in name else 1)
+            w = torch.randn(s, generator=g) * std * (0.25 if "attn2.to_out" in name or "caption_modulation" in name else 0.2 if "conv2." in name or "convs2." in name else 1)
         out[name] = w
     return out
 
@@ -242,6 +244,10 @@ def dit(p, c, x, levels, known, rope, where, text, mask, block=dit_block, act=No
     s = (levels.float() * 1000)[..., None] * f
     e = linear(p, a + "emb.timestep_embedder.linear_1", torch.cat((torch.cos(s), torch.sin(s)), -1))
     e = linear(p, a + "emb.timestep_embedder.linear_2", F.silu(e))
+    if c.get("caption_modulation"):  # what the whole caption says, as the noise level does
+        w = mask.to(text.dtype)[..., None]
+        e = e + linear(p, "caption_modulation", (text * w).sum(1) / w.sum(1))[:, None]
+    b = e.shape[0]
     ada = linear(p, a + "linear", F.silu(e)).view(b, 2, 6, -1)
     text = linear(p, "caption_projection.linear_2", gelu(linear(p, "caption_projection.linear_1", text)))
     bias = torch.where(mask.bool(), 0.0, -1e4)[:, None, None]

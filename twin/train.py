@@ -119,10 +119,10 @@ class Trainer:
         if old is None:
             c.update(num_layers=o.layers, num_attention_heads=o.heads, attention_head_dim=64, in_channels=m.codec.K, out_channels=m.codec.K,
                      cross_attention_dim=64 * o.heads)
-        c["place_features"] = h.PLACE  # weights from before there were any learn them on top
+        c["place_features"], c["caption_modulation"] = h.PLACE, 1  # weights from before there were any learn them on top
         self.c, start = c, dict(old or h.fresh(h.dit_shapes(c), o.seed))
-        place = "place_proj.weight"
-        start.setdefault(place, h.fresh({place: h.dit_shapes(c)[place]}, o.seed)[place].to(o.device))
+        for name in ("place_proj.weight", "caption_modulation.weight"):
+            start.setdefault(name, h.fresh({name: h.dit_shapes(c)[name]}, o.seed)[name].to(o.device))
         shapes = h.dit_shapes(c)
         D = shapes["patchify_proj.bias"][0]
         start |= {LAYOUT + ".weight": torch.zeros(1, D, device=o.device), LAYOUT + ".bias": torch.zeros(1, device=o.device)}
@@ -229,7 +229,7 @@ class Trainer:
         clips = [d for d in self.data if d.T > 1 and o.frames > 1]
         pictures = [d for d in self.data if d.T == 1]
         groups = pictures if not clips or (pictures and r.random() < o.images) else clips
-        d = r.choices(groups, [g.n for g in groups])[0]
+        d = r.choices(groups, [g.n * g.T * g.gh * g.gw for g in groups])[0]  # a batch holds few long clips
         T = min(d.T, o.frames)
         if T > 2 and r.random() < 0.3:
             T = r.choice([t for t in CROPS if t <= T])

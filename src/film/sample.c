@@ -26,8 +26,7 @@ typedef struct {
     int64_t film;      /* tokens of the film */
     float *x, *v, *clean;
     float *cosine, *sine, *place;
-    int32_t *row;      /* [B*N] 0: at the step's noise level, 1: known, at level 0 */
-    bool any_known;
+    int32_t *row;      /* [B*N] 2b: at the step's noise level, 2b + 1: known, at level 0 */
     hm_tensor *text, *mask;
 } run;
 
@@ -43,8 +42,7 @@ static void place_extra(run *r, double (*pos)[3])
     }
     for (int64_t i = 0; i < r->N; i++) {
         const bool known = i >= r->film || (given && given->known && given->known[i]);
-        r->any_known |= known;
-        for (int64_t b = 0; b < r->B; b++) r->row[b * r->N + i] = known;
+        for (int64_t b = 0; b < r->B; b++) r->row[b * r->N + i] = (int32_t)(2 * b) + known;
     }
 }
 
@@ -104,9 +102,9 @@ static void forward(run *r, float t)
     hm_tensor *x = hm_new(r->g, HM_F32, HM_DIMS(r->B, r->N, r->K));
     if (x->data)
         for (int64_t b = 0; b < r->B; b++) memcpy((float *)x->data + (size_t)b * n, r->x, n * sizeof *r->x);
-    const float levels[2] = {t, 0};
+    const float levels[4] = {t, 0, t, 0};
     const hm_dit_input in = {.x = hm_cast(r->g, x, hm_act(r->g)),
-                             .levels = levels, .n_levels = r->any_known ? 2 : 1, .row = r->row,
+                             .levels = levels, .n_levels = 2 * r->B, .row = r->row,
                              .cosine = hm_wrap(r->g, HM_F32, HM_DIMS(1, r->N, half), r->cosine),
                              .sine = hm_wrap(r->g, HM_F32, HM_DIMS(1, r->N, half), r->sine),
                              .place = r->place, .text = r->text, .text_mask = r->mask};

@@ -183,7 +183,8 @@ hm_tensor *hm_gather_rows(hm_graph *g, hm_tensor *x, const int32_t *rows, int64_
     gather_job j = {{y->data, t, false}, x->data, x->dtype, rows, n, x->dim[1], x->dim[0]};
     if (!g->opts.plan) hm_parallel(g, n, 1, j.D, gather_range, &j);
     hm_node *nd = hm_record(g, HM_OP_SHAPE, gather_back, y, HM_IN(x));
-    if (nd) nd->p[0] = hm_keep(g, rows, (uint64_t)n * sizeof *rows);
+    const uint64_t bytes = (uint64_t)n * sizeof *rows; /* a plan may have no rows yet */
+    if (nd) nd->p[0] = rows ? hm_keep(g, rows, bytes) : hm_alloc(g, bytes);
     return y;
 }
 

@@ -97,6 +97,7 @@ static himmel_status open_parts(dit_run *r, himmel_error *err)
         return rc;
     hm_codec_hash(r->model, r->codec_hash);
     r->cfg.dit.place_features = HM_H1_PLACE; /* weights from before there were any learn them on top */
+    r->cfg.dit.caption_modulation = true;
     const bool has_dit = hm_st_find(r->model, "model.diffusion_model.proj_out.weight") && !r->o.fresh;
     if (!has_dit) { /* a new transformer */
         r->cfg.dit.n_layers = (int)r->o.layers;
@@ -224,17 +225,22 @@ static hm_tensor *forward(dit_run *r, bool layout)
     return hm_add_t(g, loss, hm_loss_mse(g, map, hm_wrap(g, HM_F32, HM_DIMS(b->B, b->N, 1), b->share), b->share_weight, NULL, 0));
 }
 
+static int64_t tokens(const hm_group *g)
+{
+    return g->n * g->T * g->gh * g->gw;
+}
+
 static int64_t batch_size(const dit_run *r, const hm_group *g)
 {
     return HM_MAX(1, HM_MIN(r->batch.max_B, r->o.batch_tokens / (g->T * g->gh * g->gw)));
 }
 
-/* Images or clips by --images, then a group by its number of records. */
+/* Images or clips by --images, then a group by its number of tokens: a batch holds few long clips. */
 static const hm_group *pick_group(const dit_run *r)
 {
     hm_rng rng = hm_rng_at(hm_mix((uint64_t)r->o.seed, 0x67726f7570ull), (uint64_t)r->step);
     int64_t n[2] = {0, 0};
-    for (size_t i = 0; i < r->data.n_groups; i++) n[r->data.group[i].T > 1] += r->data.group[i].n;
+    for (size_t i = 0; i < r->data.n_groups; i++) n[r->data.group[i].T > 1] += tokens(&r->data.group[i]);
     const int clips = n[0] == 0 || (n[1] > 0 && hm_rng_float(&rng) >= (float)r->o.images);
     int64_t at = (int64_t)(hm_rng_u64(&rng) % (uint64_t)n[clips]);
     const hm_group *last = NULL;
@@ -242,7 +248,7 @@ static const hm_group *pick_group(const dit_run *r)
         const hm_group *g = &r->data.group[i];
         if ((g->T > 1) != clips) continue;
         last = g;
-        if ((at -= g->n) < 0) break;
+        if ((at -= tokens(g)) < 0) break;
     }
     return last;
 }

@@ -12,7 +12,7 @@ typedef struct {
     grad_param *text, *x; /* inputs that want gradients too: the text encoder's output; the tokens */
     float cosine[B * N * D / 2], sine[B * N * D / 2], target[B * N * C], weight[B * N], mask[B * M];
     float place[N * PLACE];
-    float levels[3];
+    float levels[2 * B];
     int32_t row[B * N];
     hm_graph *eval;
 } fixture;
@@ -24,7 +24,7 @@ static hm_tensor *forward(fixture *f, hm_graph *g)
     return hm_dit_forward(g, &f->m,
                           &(hm_dit_input){.x = &f->x->t,
                                           .levels = f->levels,
-                                          .n_levels = 3,
+                                          .n_levels = 2 * B,
                                           .row = f->row,
                                           .cosine = rope[0],
                                           .sine = rope[1],
@@ -59,8 +59,9 @@ static void setup(fixture *f)
                                .rope_theta = 100,
                                .max_pos = {4, 64, 64},
                                .norm_eps = 1e-6f,
-                               .place_features = PLACE};
-    *f = (fixture){.levels = {0, 0.3f, 0.8f}};
+                               .place_features = PLACE,
+                               .caption_modulation = true};
+    *f = (fixture){.levels = {0, 0.3f, 0, 0.8f}};
     f->params.rng = hm_rng_at(5, 0);
     CHECK(!hm_dit_init(&f->m, &cfg, &err), "%s", err.message);
     CHECK(!hm_dit_params(&f->m, "", grad_bind, &f->params, &err), "%s", err.message);
@@ -74,7 +75,7 @@ static void setup(fixture *f)
         pos[i][0] = i % N * 0.5;
         pos[i][1] = 16.0 * (i % 3);
         pos[i][2] = 16.0 * (i % 2) + i / N; /* the samples differ */
-        f->row[i] = i % N < 2 ? 0 : 1 + i / N;
+        f->row[i] = 2 * (i / N) + (i % N >= 2);
         f->weight[i] = i % N < 2 ? 0.0f : 1.0f;
     }
     hm_dit_rope(&cfg, (const double(*)[3])pos, B * N, f->cosine, f->sine);

@@ -110,6 +110,23 @@ static hm_tensor *block(dit_fwd *f, const hm_dit_layer *w, hm_tensor *x)
     return hm_settle(g, mark, x, hm_add_gated(g, x, h, mod, row, GATE_MLP));
 }
 
+/* What the whole caption says, for each of the R levels of its sample: mean over its tokens, [B,M,C] -> [R,D]. Attention gives
+ * a token words one by one and adds; this multiplies, so that a word can turn a direction round ("pans left"). */
+static hm_tensor *embed_caption(const dit_fwd *f)
+{
+    hm_graph *g = f->g;
+    const int64_t B = f->in->text->dim[0], M = f->in->text->dim[1], R = f->in->n_levels;
+    assert(R % B == 0);
+    hm_tensor *w = hm_new(g, HM_F32, HM_DIMS(B, M)), *rows = hm_new(g, HM_I32, HM_DIMS(R));
+    if (!hm_is_plan(g)) {
+        const float *mask = f->in->text_mask ? f->in->text_mask->data : NULL;
+        for (int64_t i = 0; i < B * M; i++) ((float *)w->data)[i] = !mask || mask[i] > -1 ? 1.0f : 0.0f;
+        for (int64_t r = 0; r < R; r++) ((int32_t *)rows->data)[r] = (int32_t)(r / (R / B));
+    }
+    hm_tensor *mean = hm_mean_rows(g, hm_cast(g, f->in->text, hm_act(g)), w);
+    return hm_gather_rows(g, hm_linear(g, mean, f->m->caption_w, NULL), rows->data, R);
+}
+
 /* Noise levels -> e [R,D], and ada [R,6D] for the blocks. */
 static hm_tensor *embed_levels(dit_fwd *f)
 {
@@ -124,6 +141,7 @@ static hm_tensor *embed_levels(dit_fwd *f)
     s = hm_cast(g, s, hm_act(g));
     hm_tensor *e = hm_silu(g, hm_linear(g, s, m->t1_w, m->t1_b));
     e = hm_linear(g, e, m->t2_w, m->t2_b);
+    if (m->cfg.caption_modulation) e = hm_add_t(g, e, embed_caption(f));
     f->ada = hm_linear(g, hm_silu(g, e), m->ada_w, m->ada_b);
     show(f, "embedded_timestep", e);
     show(f, "adaln", f->ada);

@@ -14,6 +14,7 @@ typedef struct {
     bool causal_time;        /* causal_temporal_positioning */
     float norm_eps;
     int place_features;      /* himmel-1: numbers that say where in the picture a token lies, see hm_dit_input.place; LTX: 0 */
+    bool caption_modulation; /* himmel-1: the caption's mean modulates every block, as the noise level does; LTX: false */
 } hm_dit_config;
 
 typedef struct {
@@ -28,6 +29,7 @@ typedef struct {
     hm_tensor *patch_w, *patch_b, *t1_w, *t1_b, *t2_w, *t2_b, *ada_w, *ada_b, *cap1_w, *cap1_b, *cap2_w, *cap2_b;
     hm_tensor *table, *out_w, *out_b; /* table [2,D]: shift, scale */
     hm_tensor *place_w;               /* [D,place_features], NULL without */
+    hm_tensor *caption_w;             /* [D,caption_channels], NULL without caption_modulation */
     hm_dit_layer *layers;
 } hm_dit;
 
@@ -47,7 +49,7 @@ enum { HM_STG_NONE, HM_STG_ATTENTION_VALUES, HM_STG_ATTENTION_SKIP, HM_STG_BLOCK
 typedef struct {
     hm_tensor *x;            /* [B,N,in_channels] */
     const float *levels;     /* [R] distinct timesteps in 0..1 (noise level; multiplied by 1000 inside) */
-    int64_t n_levels;
+    int64_t n_levels;        /* with caption_modulation a multiple of B: sample b has the levels b R/B .. (b+1) R/B - 1 */
     const int32_t *row;      /* [B*N] which level a token has */
     const hm_tensor *cosine, *sine; /* [B or 1,N,D/2] f32 */
     const float *place;      /* [N,place_features], the same for every sample; NULL without */

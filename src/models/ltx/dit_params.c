@@ -90,6 +90,11 @@ himmel_status hm_dit_params(hm_dit *m, const char *prefix, hm_param_fn *fn, void
         snprintf(name, sizeof name, "%s%s", prefix, place.name);
         rc = visit(m, name, &place, m, fn, user, err);
     }
+    if (!rc && m->cfg.caption_modulation) {
+        static const dit_bind caption = {"caption_modulation.weight", MODEL(caption_w), {S_D, S_CAPTION}};
+        snprintf(name, sizeof name, "%s%s", prefix, caption.name);
+        rc = visit(m, name, &caption, m, fn, user, err);
+    }
     for (int l = 0; l < m->cfg.n_layers; l++)
         for (size_t i = 0; i < HM_COUNT(layer_binds) && !rc; i++) {
             snprintf(name, sizeof name, "%stransformer_blocks.%d.%s", prefix, l, layer_binds[i].name);
@@ -203,11 +208,13 @@ static himmel_status parse_sizes(const json_t *o, hm_dit_config *cfg, himmel_err
 }
 
 /* himmel-1's own: absent in LTX's configurations. */
-static himmel_status parse_place(const json_t *o, hm_dit_config *cfg, himmel_error *err)
+static himmel_status parse_own(const json_t *o, hm_dit_config *cfg, himmel_error *err)
 {
-    int64_t v = 0;
-    const himmel_status rc = hm_json_int(o, "place_features", "transformer", (int64_t[2]){0, 64}, &v, err);
-    cfg->place_features = (int)v;
+    int64_t place = 0, caption = 0;
+    himmel_status rc = hm_json_int(o, "place_features", "transformer", (int64_t[2]){0, 64}, &place, err);
+    if (!rc) rc = hm_json_int(o, "caption_modulation", "transformer", (int64_t[2]){0, 1}, &caption, err);
+    cfg->place_features = (int)place;
+    cfg->caption_modulation = caption;
     return rc;
 }
 
@@ -242,7 +249,7 @@ himmel_status hm_dit_config_parse(hm_dit_config *cfg, const char *json, himmel_e
     const json_t *o = json_object_get(root, "transformer");
     if (!o) o = root;
     rc = parse_sizes(o, cfg, err);
-    if (!rc) rc = parse_place(o, cfg, err);
+    if (!rc) rc = parse_own(o, cfg, err);
     if (!rc) rc = parse_rope(o, cfg, err);
     if (!rc) rc = check_options(o, (int64_t)cfg->n_heads * cfg->head_dim, err);
     if (!rc && (int64_t)cfg->n_heads * cfg->head_dim % 2)
