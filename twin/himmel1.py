@@ -144,6 +144,8 @@ def dit_shapes(c):
         out["place_proj.weight"] = (D, c["place_features"])
     if c.get("caption_modulation"):
         out["caption_modulation.weight"] = (D, c["caption_channels"])
+        if c.get("place_features"):
+            out["caption_place.weight"] = (D, c["caption_channels"])
     out["scale_shift_table"] = (2, D)
     out["proj_out.weight"], out["proj_out.bias"] = (c["out_channels"], D), (c["out_channels"],)
     for i in range(c["num_layers"]):
@@ -246,14 +248,18 @@ def dit(p, c, x, levels, known, rope, where, text, mask, block=dit_block, act=No
     e = linear(p, a + "emb.timestep_embedder.linear_2", F.silu(e))
     if c.get("caption_modulation"):  # what the whole caption says, as the noise level does
         w = mask.to(text.dtype)[..., None]
-        e = e + linear(p, "caption_modulation", (text * w).sum(1) / w.sum(1))[:, None]
+        caption = (text * w).sum(1, keepdim=True) / w.sum(1, keepdim=True)
+        e = e + linear(p, "caption_modulation", caption)
     b = e.shape[0]
     ada = linear(p, a + "linear", F.silu(e)).view(b, 2, 6, -1)
     text = linear(p, "caption_projection.linear_2", gelu(linear(p, "caption_projection.linear_1", text)))
     bias = torch.where(mask.bool(), 0.0, -1e4)[:, None, None]
     x = linear(p, "patchify_proj", x)
     if where is not None:
-        x = x + linear(p, "place_proj", where)
+        at = linear(p, "place_proj", where)
+        x = x + at
+        if c.get("caption_modulation"):
+            x = x + at * linear(p, "caption_place", caption)
     x = x if act is None else x.to(act)
     for i in range(c["num_layers"]):
         n = f"transformer_blocks.{i}."

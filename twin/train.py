@@ -121,7 +121,7 @@ class Trainer:
                      cross_attention_dim=64 * o.heads)
         c["place_features"], c["caption_modulation"] = h.PLACE, 1  # weights from before there were any learn them on top
         self.c, start = c, dict(old or h.fresh(h.dit_shapes(c), o.seed))
-        for name in ("place_proj.weight", "caption_modulation.weight"):
+        for name in ("place_proj.weight", "caption_modulation.weight", "caption_place.weight"):
             start.setdefault(name, h.fresh({name: h.dit_shapes(c)[name]}, o.seed)[name].to(o.device))
         shapes = h.dit_shapes(c)
         D = shapes["patchify_proj.bias"][0]

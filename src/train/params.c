@@ -66,7 +66,7 @@ static void fresh_values(hm_param *p, int nd, const int64_t *dim, uint64_t seed)
     } else {
         std = (nd > 2 ? 1.41421356f : 1.0f) / sqrtf((float)(n / (size_t)dim[0]));
         if (has(p->name, "SelfAttention.q")) std *= 0.125f; /* 1/sqrt(d_kv = 64) */
-        if (has(p->name, "attn2.to_out") || has(p->name, "caption_modulation")) std *= 0.25f;
+        if (has(p->name, "attn2.to_out") || has(p->name, "caption_modulation.")) std *= 0.25f;
     }
     if (std > 0) {
         hm_randn(w, n, seed, name_hash(p->name));

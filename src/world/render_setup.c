@@ -11,8 +11,8 @@ static void place_lights(struct hm_renderer *r, hm_rng *g)
     const uint8_t *f = r->s.fact;
     const bool moonrise = f[HM_FACT_SUBJECT] == HM_SUBJECT_MOONRISE;
     r->sun_u = hm_rng_range(g, 0.08f, 0.42f) * (hm_rng_below(g, 2) ? 1.0f : -1.0f);
-    if (f[HM_FACT_SUBJECT] != HM_SUBJECT_NONE && r->side == HM_SIDE_LEFT) r->sun_u = fabsf(r->sun_u);
-    if (f[HM_FACT_SUBJECT] != HM_SUBJECT_NONE && r->side == HM_SIDE_RIGHT) r->sun_u = -fabsf(r->sun_u);
+    if (r->side == HM_SIDE_LEFT) r->sun_u = fabsf(r->sun_u);
+    if (r->side == HM_SIDE_RIGHT) r->sun_u = -fabsf(r->sun_u);
     if (f[HM_FACT_TIME] == HM_TIME_NOON) r->pal.sun_h += 0.04f * (r->rnd[0] - 0.5f);
     r->has_moon = moonrise || f[HM_FACT_TIME] == HM_TIME_MOONLIT;
     r->moon_u = moonrise ? ((float)r->side - 1.0f) * 0.40f : r->sun_u;

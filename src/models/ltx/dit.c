@@ -110,21 +110,22 @@ static hm_tensor *block(dit_fwd *f, const hm_dit_layer *w, hm_tensor *x)
     return hm_settle(g, mark, x, hm_add_gated(g, x, h, mod, row, GATE_MLP));
 }
 
-/* What the whole caption says, for each of the R levels of its sample: mean over its tokens, [B,M,C] -> [R,D]. Attention gives
- * a token words one by one and adds; this multiplies, so that a word can turn a direction round ("pans left"). */
-static hm_tensor *embed_caption(const dit_fwd *f)
+/* What the whole caption says, the mean over its tokens, for n rows that belong to the samples in equal parts:
+ * [B,M,C] -> [n,D]. Attention gives a token words one by one and adds; this multiplies, so that a word can turn a direction
+ * round ("pans left"). */
+static hm_tensor *embed_caption(const dit_fwd *f, hm_tensor *w, int64_t n)
 {
     hm_graph *g = f->g;
-    const int64_t B = f->in->text->dim[0], M = f->in->text->dim[1], R = f->in->n_levels;
-    assert(R % B == 0);
-    hm_tensor *w = hm_new(g, HM_F32, HM_DIMS(B, M)), *rows = hm_new(g, HM_I32, HM_DIMS(R));
+    const int64_t B = f->in->text->dim[0], M = f->in->text->dim[1];
+    assert(n % B == 0);
+    hm_tensor *weight = hm_new(g, HM_F32, HM_DIMS(B, M)), *rows = hm_new(g, HM_I32, HM_DIMS(n));
     if (!hm_is_plan(g)) {
         const float *mask = f->in->text_mask ? f->in->text_mask->data : NULL;
-        for (int64_t i = 0; i < B * M; i++) ((float *)w->data)[i] = !mask || mask[i] > -1 ? 1.0f : 0.0f;
-        for (int64_t r = 0; r < R; r++) ((int32_t *)rows->data)[r] = (int32_t)(r / (R / B));
+        for (int64_t i = 0; i < B * M; i++) ((float *)weight->data)[i] = !mask || mask[i] > -1 ? 1.0f : 0.0f;
+        for (int64_t r = 0; r < n; r++) ((int32_t *)rows->data)[r] = (int32_t)(r / (n / B));
     }
-    hm_tensor *mean = hm_mean_rows(g, hm_cast(g, f->in->text, hm_act(g)), w);
-    return hm_gather_rows(g, hm_linear(g, mean, f->m->caption_w, NULL), rows->data, R);
+    hm_tensor *mean = hm_mean_rows(g, hm_cast(g, f->in->text, hm_act(g)), weight);
+    return hm_gather_rows(g, hm_linear(g, mean, w, NULL), rows->data, n);
 }
 
 /* Noise levels -> e [R,D], and ada [R,6D] for the blocks. */
@@ -141,7 +142,7 @@ static hm_tensor *embed_levels(dit_fwd *f)
     s = hm_cast(g, s, hm_act(g));
     hm_tensor *e = hm_silu(g, hm_linear(g, s, m->t1_w, m->t1_b));
     e = hm_linear(g, e, m->t2_w, m->t2_b);
-    if (m->cfg.caption_modulation) e = hm_add_t(g, e, embed_caption(f));
+    if (m->cfg.caption_modulation) e = hm_add_t(g, e, embed_caption(f, m->caption_w, R));
     f->ada = hm_linear(g, hm_silu(g, e), m->ada_w, m->ada_b);
     show(f, "embedded_timestep", e);
     show(f, "adaln", f->ada);
@@ -149,7 +150,8 @@ static hm_tensor *embed_levels(dit_fwd *f)
 }
 
 /* x plus what a token's place in the picture says: [N,P] -> [B,N,D]. Rotary positions alone tell a token how far another one
- * is, never where it is itself: among equal tokens attention averages equal values, whatever its weights. */
+ * is, never where it is itself: among equal tokens attention averages equal values, whatever its weights. With caption_modulation
+ * also the product of place and caption. */
 static hm_tensor *add_place(const dit_fwd *f, hm_tensor *x)
 {
     const int64_t B = x->dim[0], N = x->dim[1], P = f->m->cfg.place_features;
@@ -158,7 +160,11 @@ static hm_tensor *add_place(const dit_fwd *f, hm_tensor *x)
     if (!hm_is_plan(f->g))
         for (int64_t b = 0; b < B; b++)
             memcpy((float *)p->data + b * N * P, f->in->place, (size_t)(N * P) * sizeof(float));
-    return hm_add_t(f->g, x, hm_linear(f->g, hm_cast(f->g, p, hm_act(f->g)), f->m->place_w, NULL));
+    p = hm_linear(f->g, hm_cast(f->g, p, hm_act(f->g)), f->m->place_w, NULL);
+    x = hm_add_t(f->g, x, p);
+    if (!f->m->cfg.caption_modulation) return x;
+    hm_tensor *c = hm_reshape(f->g, embed_caption(f, f->m->caption_place_w, B * N), p->nd, p->dim);
+    return hm_add_t(f->g, x, hm_mul_t(f->g, p, c)); /* "left" times where left is */
 }
 
 hm_tensor *hm_dit_forward(hm_graph *g, const hm_dit *m, const hm_dit_input *in)

@@ -14,7 +14,7 @@ typedef struct {
     bool causal_time;        /* causal_temporal_positioning */
     float norm_eps;
     int place_features;      /* himmel-1: numbers that say where in the picture a token lies, see hm_dit_input.place; LTX: 0 */
-    bool caption_modulation; /* himmel-1: the caption's mean modulates every block, as the noise level does; LTX: false */
+    bool caption_modulation; /* himmel-1: the caption's mean modulates every block, as the noise level does, and the places; LTX: false */
 } hm_dit_config;
 
 typedef struct {
@@ -29,7 +29,7 @@ typedef struct {
     hm_tensor *patch_w, *patch_b, *t1_w, *t1_b, *t2_w, *t2_b, *ada_w, *ada_b, *cap1_w, *cap1_b, *cap2_w, *cap2_b;
     hm_tensor *table, *out_w, *out_b; /* table [2,D]: shift, scale */
     hm_tensor *place_w;               /* [D,place_features], NULL without */
-    hm_tensor *caption_w;             /* [D,caption_channels], NULL without caption_modulation */
+    hm_tensor *caption_w, *caption_place_w; /* [D,caption_channels], NULL without caption_modulation; the second with places only */
     hm_dit_layer *layers;
 } hm_dit;
 

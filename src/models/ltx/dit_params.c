@@ -95,6 +95,11 @@ himmel_status hm_dit_params(hm_dit *m, const char *prefix, hm_param_fn *fn, void
         snprintf(name, sizeof name, "%s%s", prefix, caption.name);
         rc = visit(m, name, &caption, m, fn, user, err);
     }
+    if (!rc && m->cfg.caption_modulation && m->cfg.place_features) {
+        static const dit_bind both = {"caption_place.weight", MODEL(caption_place_w), {S_D, S_CAPTION}};
+        snprintf(name, sizeof name, "%s%s", prefix, both.name);
+        rc = visit(m, name, &both, m, fn, user, err);
+    }
     for (int l = 0; l < m->cfg.n_layers; l++)
         for (size_t i = 0; i < HM_COUNT(layer_binds) && !rc; i++) {
             snprintf(name, sizeof name, "%stransformer_blocks.%d.%s", prefix, l, layer_binds[i].name);
