@@ -57,6 +57,7 @@ typedef struct {
     const himmel_lora *loras; /* merged into the weights of a released model; at most 8 */
     int n_loras;
     const char *time_server; /* RFC 3161, http://...: stamps every result; NULL = none, and same request, same bytes */
+    uint64_t max_memory; /* bytes that a film may need; 0 = what the machine and the process's control group have free */
 } himmel_options;
 
 HIMMEL_API himmel_options himmel_options_default(void);
@@ -196,10 +197,12 @@ typedef struct {
     uint64_t peak_bytes;              /* most memory at a time, weights included */
     double gflop_sample, gflop_film;  /* 1e9 operations in the two phases */
     double seconds;                   /* estimate on this machine */
+    uint64_t stays_bytes;             /* of peak_bytes what cannot be dropped and read again, as mapped weights can */
+    uint64_t available_bytes;         /* what this process can have in all */
 } himmel_plan_info;
 
-/* What req would cost, before anything is computed. Errors as himmel_check; ENOMEM: it cannot fit into this
- * machine. */
+/* What req would cost, before anything is computed. Errors as himmel_check; ENOMEM: stays_bytes are more than
+ * available_bytes; the sentence has both, and plan is filled in all the same. */
 HIMMEL_API himmel_status himmel_plan(himmel_ctx *ctx, const himmel_request *req, himmel_plan_info *plan,
                                      himmel_error *err);
 

@@ -23,6 +23,7 @@ typedef enum {
     O_WITH,
     O_LORA,
     O_THREADS,
+    O_MAX_MEMORY,
     O_EXPAND,
     O_PREVIEW,
     O_JSON,
@@ -56,6 +57,7 @@ static const struct {
                {"with", 'w', O_WITH, true},
                {"lora", 0, O_LORA, true},
                {"threads", 't', O_THREADS, true},
+               {"max-memory", 0, O_MAX_MEMORY, true},
                {"expand", 0, O_EXPAND, false},
                {"preview", 0, O_PREVIEW, false},
                {"json", 0, O_JSON, false},
@@ -178,6 +180,8 @@ static bool take_number(cli_args *a, option_id id, const char *name, const char 
         return true;
     case O_N:
         return to_long(v, 1, 1000, &a->n) || args_wrong(name, v, "wants a whole number, 1 to 1000");
+    case O_MAX_MEMORY:
+        return to_long(v, 1, 1 << 30, &a->max_memory_mib) || args_wrong(name, v, "wants a whole number of MiB");
     default:
         return to_long(v, 1, 1024, &a->threads) || args_wrong(name, v, "wants a whole number, 1 to 1024");
     }

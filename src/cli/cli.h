@@ -27,6 +27,7 @@ typedef struct {
     const char *model;
     char *prompt;        /* malloc'ed, the positional words */
     long threads, n;     /* threads -1: not said */
+    long max_memory_mib; /* 0: not said */
     const char *with[7]; /* further files of a released model */
     int n_with;
     himmel_lora lora[8]; /* path: malloc'ed where a strength stands behind it, see lora_path */

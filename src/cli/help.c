@@ -39,6 +39,7 @@ static const char main_help[] =
     "  -w, --with FILE       what a released model needs beside it: text encoder, tokenizer, upscaler (again for more)\n"
     "      --lora FILE[:N]   a LoRA merged into a released model with strength N (1); again for more\n"
     "  -t, --threads N       of the networks (all cores); part of what the bytes depend on\n"
+    "      --max-memory MIB  refuse what would need more (what is free)\n"
     "      HIMMEL_ISA        baseline, avx2 or avx512: use no more than that\n"
     "\n"
     "      HIMMEL_IDENTITY_DIR  folder of the signing identity  ($XDG_CONFIG_HOME/himmel, ~/.config/himmel)\n"
@@ -128,7 +129,7 @@ static const char models_help[] =
     "Wan 2.1 and 2.2 open as safetensors or GGUF files, the second expert of 2.2 A14B as one more --with (docs/wan.md):\n"
     "  himmel --model wan2.1_t2v_1.3B_bf16.safetensors --with wan_2.1_vae.safetensors --with umt5_xxl_fp16.safetensors \"a cat\"\n"
     "himmel animate picture.png --model ... begins with a picture, where the weights take one (LTX-Video; Wan I2V, FLF2V, TI2V, VACE).\n"
-    "himmel info FILE says what a file is and what else it needs.\n";
+    "himmel info FILE says what a file is, what else it needs, and what memory and time a film would take.\n";
 
 int cmd_help(int argc, char **argv)
 {

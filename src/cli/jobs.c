@@ -64,7 +64,7 @@ int cmd_job(const char *name, int argc, char **argv)
     return !rc ? EXIT_DONE : rc == HIMMEL_EINVAL ? EXIT_USAGE : EXIT_FAILED;
 }
 
-static void info_json(const himmel_model_info *i, double peak)
+static void info_json(const himmel_model_info *i, const himmel_request *r, const himmel_plan_info *p, double peak)
 {
     const struct {
         const char *key, *value;
@@ -80,8 +80,24 @@ static void info_json(const himmel_model_info *i, double peak)
         printf(",\"%s\":", text[k].key);
         cli_json_string(stdout, text[k].value);
     }
-    printf(",\"bytes\":%llu,\"parameters\":%llu,\"threads\":%d,\"peak_gflops\":%.1f}\n",
+    printf(",\"bytes\":%llu,\"parameters\":%llu,\"threads\":%d,\"peak_gflops\":%.1f",
            (unsigned long long)i->file_bytes, (unsigned long long)i->n_params, i->threads, peak);
+    if (p->peak_bytes)
+        printf(",\"film\":{\"width\":%d,\"height\":%d,\"frames\":%d,\"steps\":%d,\"peak_bytes\":%llu,\"stays_bytes\":%llu,\"available_bytes\":%llu,\"seconds\":%.1f}",
+               r->width, r->height, p->n_frames, r->steps, (unsigned long long)p->peak_bytes, (unsigned long long)p->stays_bytes,
+               (unsigned long long)p->available_bytes, p->seconds);
+    printf("}\n");
+}
+
+static void info_film(const himmel_request *r, const himmel_plan_info *p)
+{
+    const double gib = 1 << 30;
+    if (!p->peak_bytes) return;
+    printf("a film     %dx%d, %d frames, %d steps, as the model likes it: about %.0f s on this machine\n", r->width, r->height, p->n_frames, r->steps,
+           p->seconds);
+    printf("memory     %.2f GiB, of which %.2f must stay (weights can be read again); %.2f are available: %s\n", (double)p->peak_bytes / gib,
+           (double)p->stays_bytes / gib, (double)p->available_bytes / gib,
+           p->stays_bytes > p->available_bytes ? "does not fit" : p->peak_bytes > p->available_bytes ? "fits, reading weights again and again" : "fits");
 }
 
 static void info_text(const himmel_model_info *i, double peak)
@@ -115,9 +131,17 @@ int cmd_info(int argc, char **argv, const cli_env *env)
     const char *named = env->model && *env->model ? env->model : NULL;
     himmel_status rc = himmel_open(&ctx, *file ? file : a.model ? a.model : named, &o, &err);
     if (!rc) rc = himmel_info(ctx, &info, &err);
+    himmel_plan_info plan = {0};
+    himmel_request r = himmel_request_default();
+    if (!rc && !*info.missing) { /* a film that does not fit is an answer too */
+        r = himmel_request_for(ctx, HIMMEL_FILM);
+        r.prompt = "a film", r.output = "film.mp4";
+        himmel_error ignored;
+        himmel_plan(ctx, &r, &plan, &ignored);
+    }
     if (rc) show_error(a.json, &err);
-    else if (a.json) info_json(&info, himmel_peak_gflops(ctx));
-    else info_text(&info, himmel_peak_gflops(ctx));
+    else if (a.json) info_json(&info, &r, &plan, himmel_peak_gflops(ctx));
+    else info_text(&info, himmel_peak_gflops(ctx)), info_film(&r, &plan);
     himmel_close(ctx);
     args_free(&a);
     return rc ? EXIT_FAILED : EXIT_DONE;

@@ -56,9 +56,10 @@ static void tell_plan(const cli_args *a, const himmel_plan_info *p)
     const double gib = (double)p->peak_bytes / (1 << 30);
     if (a->json)
         printf("{\"event\":\"plan\",\"frames\":%d,\"blocks\":[%d,%d,%d],\"base\":[%d,%d],\"peak_bytes\":%llu,"
-               "\"gflop_sample\":%.1f,\"gflop_film\":%.1f,\"seconds\":%.1f}\n",
+               "\"stays_bytes\":%llu,\"available_bytes\":%llu,\"gflop_sample\":%.1f,\"gflop_film\":%.1f,\"seconds\":%.1f}\n",
                p->n_frames, p->blocks_t, p->blocks_y, p->blocks_x, p->base_width, p->base_height,
-               (unsigned long long)p->peak_bytes, p->gflop_sample, p->gflop_film, p->seconds);
+               (unsigned long long)p->peak_bytes, (unsigned long long)p->stays_bytes,
+               (unsigned long long)p->available_bytes, p->gflop_sample, p->gflop_film, p->seconds);
     else if (a->verbose || a->plan_only)
         fprintf(stderr, "plan: %d frames from %d x %d x %d blocks (%dx%d), at most %.2f GiB, about %.0f s\n",
                 p->n_frames, p->blocks_t, p->blocks_y, p->blocks_x, p->base_width, p->base_height, gib,
@@ -164,6 +165,7 @@ himmel_options make_options(const cli_args *a, const cli_env *env)
     o.with = a->with, o.n_with = a->n_with;
     o.loras = a->lora, o.n_loras = a->n_loras;
     o.time_server = env->time_server;
+    o.max_memory = (uint64_t)a->max_memory_mib << 20;
     return o;
 }
 

@@ -150,6 +150,7 @@ himmel_status himmel_open(himmel_ctx **out, const char *path, const himmel_optio
         rc = hm_fail(err, HIMMEL_EINVAL, "time stamp server %.100s...: its address is too long", o.time_server);
     if (hm_identity_dir(ctx->identity_dir, sizeof ctx->identity_dir, o.identity, NULL))
         *ctx->identity_dir = 0; /* no home: an error once something must be signed */
+    ctx->max_memory = o.max_memory;
     if (!rc) {
         hm_set_threads(ctx->threads);
         rc = open_model(ctx, &o, err);

@@ -3,14 +3,12 @@
  * arenas (decoded frames, scaler, encoder) is counted here. */
 #include "film/plan.h"
 
+#include "base/memory.h"
 #include "film/canvas.h"
-
-#include <unistd.h>
 
 enum {
     ENCODER_FRAMES = 28
 }; /* references, look-ahead and frames in flight of the encoder, x264's own buffers */
-static const double program_bytes = 120e6; /* libraries, stacks, the matrix library's scratch */
 
 /* As canvas.c goes: each window after the first sees HM_CONTEXT seconds again. */
 static himmel_status plan_windows(himmel_ctx *ctx, const himmel_request *req, const hm_layout *l, hm_sample_cost *sum,
@@ -52,12 +50,10 @@ himmel_status hm_plan_shapes(himmel_ctx *ctx, const himmel_request *req, himmel_
     /* the encoder is open all the time; sampling and the film's frames follow each other. Weights count
      * twice: mapped, packed */
     plan->peak_bytes =
-        2 * ctx->file_bytes + (uint64_t)program_bytes + scaler + frames + HM_MAX(s.peak_bytes, f.peak_bytes);
-    const uint64_t ram = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-    if (plan->peak_bytes > ram)
-        return hm_fail(err, HIMMEL_ENOMEM, "this would need %.1f GiB of memory, the machine has %.1f",
-                       (double)plan->peak_bytes / (1 << 30), (double)ram / (1 << 30));
-    return HIMMEL_OK;
+        2 * ctx->file_bytes + HM_PROGRAM_BYTES + scaler + frames + HM_MAX(s.peak_bytes, f.peak_bytes);
+    plan->stays_bytes = plan->peak_bytes - ctx->file_bytes;
+    plan->available_bytes = hm_memory_available(ctx->max_memory);
+    return hm_memory_fits(plan->stays_bytes, "", plan->available_bytes, err);
 }
 
 /* Per pixel costs beside the networks, one core of 2022: scaling, mark and the encoder's share that is not
@@ -74,8 +70,8 @@ himmel_status himmel_plan(himmel_ctx *ctx, const himmel_request *req, himmel_pla
     if (ctx->released) return hm_released_plan(ctx, req, plan, err);
     himmel_status rc = himmel_check(req, err);
     if (!rc) rc = hm_plan_shapes(ctx, req, plan, err);
-    if (rc) return rc;
+    if (rc && rc != HIMMEL_ENOMEM) return rc;
     const double gflops = 0.5 * himmel_peak_gflops(ctx); /* what the networks reach of it */
     plan->seconds = plan->gflop_sample / HM_MAX(gflops, 1e-3) + hm_plan_film_seconds(plan, req, gflops) + 0.3;
-    return HIMMEL_OK;
+    return rc;
 }

@@ -4,6 +4,9 @@
 
 #include "film/film.h"
 
+/* Beside what is counted: libraries, stacks, the matrix library's scratch. */
+#define HM_PROGRAM_BYTES ((uint64_t)120 << 20)
+
 /* himmel_plan without the time: operations, memory, refusal of what cannot fit. */
 himmel_status hm_plan_shapes(himmel_ctx *ctx, const himmel_request *req, himmel_plan_info *plan,
                              himmel_error *err);

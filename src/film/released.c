@@ -6,8 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "base/memory.h"
+#include "film/plan.h"
 #include "film/released.h"
 #include "film/sign.h"
 #include "media/encode.h"
@@ -200,6 +201,7 @@ static himmel_status plan_job(himmel_ctx *ctx, const himmel_request *req, const 
     const himmel_status rc = hm_model_plan(ctx->released, mj, c, err);
     if (rc) return rc;
     const uint64_t pixels = (uint64_t)req->width * (uint64_t)req->height;
+    const uint64_t outside = ENCODER_FRAMES * pixels * 3 / 2 + HM_PROGRAM_BYTES;
     *plan = (himmel_plan_info){.blocks_x = mj->width / ctx->facts.side_step,
                                .blocks_y = mj->height / ctx->facts.side_step,
                                .blocks_t = (mj->n_frames - 1) / ctx->facts.frame_step + 1,
@@ -207,16 +209,17 @@ static himmel_status plan_job(himmel_ctx *ctx, const himmel_request *req, const 
                                .base_height = mj->height,
                                .gflop_sample = c->text_gflop + c->sample_gflop,
                                .gflop_film = c->decode_gflop,
-                               .peak_bytes =
-                                   c->peak_bytes + ctx->facts.file_bytes + ENCODER_FRAMES * pixels * 3 / 2};
-    /* Mapped weights can be dropped and read again; what the networks work in, and merged weights, cannot. */
-    const uint64_t ram = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-    const uint64_t stays = c->peak_bytes + ctx->facts.merged_bytes + ENCODER_FRAMES * pixels * 3 / 2;
-    if (stays > ram)
-        return hm_fail(err, HIMMEL_ENOMEM,
-                       "this would need %.1f GiB of memory beside the weights%s, the machine has %.1f",
-                       (double)stays / (1 << 30), ctx->facts.merged_bytes ? ", those that LoRAs changed included" : "", (double)ram / (1 << 30));
+                               .peak_bytes = c->peak_bytes + ctx->facts.file_bytes + outside,
+                               .stays_bytes = c->peak_bytes + ctx->facts.merged_bytes + outside,
+                               .available_bytes = hm_memory_available(ctx->max_memory)};
     return HIMMEL_OK;
+}
+
+/* Mapped weights can be dropped and read again; what the networks work in, and merged weights, cannot. */
+static himmel_status fits(const himmel_ctx *ctx, const himmel_plan_info *p, himmel_error *err)
+{
+    return hm_memory_fits(p->stays_bytes, ctx->facts.merged_bytes ? " beside the weights, those that LoRAs changed included" : " beside the weights",
+                          p->available_bytes, err);
 }
 
 himmel_status hm_released_plan(himmel_ctx *ctx, const himmel_request *req, himmel_plan_info *plan,
@@ -232,7 +235,7 @@ himmel_status hm_released_plan(himmel_ctx *ctx, const himmel_request *req, himme
     if (rc) return rc;
     plan->n_frames = n_frames;
     plan->seconds = (plan->gflop_sample + plan->gflop_film) / HM_MAX(0.7 * himmel_peak_gflops(ctx), 1e-3);
-    return HIMMEL_OK;
+    return fits(ctx, plan, err);
 }
 
 static void cleanup(job *j)
@@ -259,6 +262,7 @@ himmel_status hm_released_make(himmel_ctx *ctx, const himmel_request *req, const
     j.job.items = given->items, j.job.n_items = given->n_items;
     j.job.on_step = on_step, j.job.on_frame = on_frame, j.job.user = &j;
     himmel_status rc = plan_job(ctx, req, &j.job, &plan, &c, err);
+    if (!rc) rc = fits(ctx, &plan, err);
     if (rc) return rc;
     hm_set_threads(ctx->threads);
     for (int i = 0; i < HIMMEL_N_PHASES; i++) j.result.phase[i].name = names[i];

@@ -1,8 +1,10 @@
 /* test_base.c - hashes, random numbers, files.   SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "base/base.h"
+#include "base/memory.h"
 #include "base/rng.h"
 #include "base/sha256.h"
 #include "check.h"
@@ -60,8 +62,54 @@ static void test_files(void)
     CHECK(hm_write_file("/nonexistent/x", "a", 1, &err) == HIMMEL_EIO, "%s", err.message);
 }
 
+static void put(const char *root, const char *name, const char *text)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", root, name);
+    for (char *p = path + strlen(root) + 1; (p = strchr(p, '/')); p++) {
+        *p = 0;
+        mkdir(path, 0777);
+        *p = '/';
+    }
+    CHECK(!hm_write_file(path, text, strlen(text), NULL), "%s", path);
+}
+
+/* A machine of files: the least of what is free, the groups of both versions, and the limit. */
+static void test_memory(void)
+{
+    char root[] = "/tmp/hm_memory_XXXXXX", command[64];
+    himmel_error err = {0};
+    CHECK(mkdtemp(root) != NULL, "no folder");
+    CHECK(hm_memory_available_at(root, 0) == UINT64_MAX, "a number out of nothing");
+    put(root, "proc/meminfo", "MemTotal: 900 kB\nMemAvailable:   800 kB\n");
+    CHECK(hm_memory_available_at(root, 0) == 800 * 1024, "MemAvailable");
+    put(root, "proc/self/status", "Name: x\nRssAnon:\t  50 kB\n");
+    CHECK(hm_memory_available_at(root, 0) == 850 * 1024, "what the process has counts");
+    CHECK(hm_memory_available_at(root, 1000) == 1000, "the limit");
+    put(root, "proc/self/cgroup", "4:memory:/a/b\n1:cpu:/\n0::/job\n");
+    put(root, "sys/fs/cgroup/memory/a/b/memory.limit_in_bytes", "9223372036854771712\n");
+    put(root, "sys/fs/cgroup/memory/a/b/memory.usage_in_bytes", "5000\n");
+    put(root, "sys/fs/cgroup/job/memory.max", "max\n");
+    put(root, "sys/fs/cgroup/job/memory.current", "5000\n");
+    CHECK(hm_memory_available_at(root, 0) == 850 * 1024, "no group has a limit");
+    put(root, "sys/fs/cgroup/job/memory.max", "600000\n");
+    put(root, "sys/fs/cgroup/job/memory.current", "500000\n");
+    put(root, "sys/fs/cgroup/job/memory.stat", "anon 200000\nfile 300000\n");
+    CHECK(hm_memory_available_at(root, 0) == 400000 + 50 * 1024, "version 2: file pages can go");
+    put(root, "sys/fs/cgroup/memory/a/memory.limit_in_bytes", "30000\n");
+    put(root, "sys/fs/cgroup/memory/a/memory.usage_in_bytes", "20000\n");
+    CHECK(hm_memory_available_at(root, 0) == 10000 + 50 * 1024, "version 1: the group above");
+    CHECK(hm_memory_available(0) > 1 << 20, "this machine");
+    CHECK(!hm_memory_fits(5, "", 5, &err), "5 fit into 5");
+    CHECK(hm_memory_fits((uint64_t)7 << 29, " beside x", (uint64_t)1 << 30, &err) == HIMMEL_ENOMEM &&
+              !strcmp(err.message, "this would need 3.5 GiB of memory beside x, 1.0 are available"), "%s", err.message);
+    snprintf(command, sizeof command, "rm -r %s", root);
+    CHECK(!system(command), "not cleaned up");
+}
+
 int main(void)
 {
+    test_memory();
     test_sha256();
     test_philox();
     test_files();

@@ -18,6 +18,20 @@ psnr() { # FILM FILM NUMBER: how alike their frames of that number are; the wate
 }
 alike() { awk -v v="$(psnr "$@")" 'BEGIN { exit !(v != "" && v > 31) }'; }
 unlike() { awk -v v="$(psnr "$@")" 'BEGIN { exit !(v != "" && v < 28) }'; }
+# A film that memory is too small for is refused with both figures; the estimate is 1 to 2.5 times what a run has at most.
+memory_of() { # himmel's arguments
+    says "MiB of memory beside the weights, 100 are available" "$himmel" "a cat" "$@" -s 256x256 --seconds 1 --max-memory 100 -o "$dir/no.mp4"
+    says "does not fit" "$himmel" info "$@" --max-memory 100
+    says '"film":{"width":.*"available_bytes":' "$himmel" info --json "$@"
+    "$himmel" "a cat" "$@" -t 2 --steps 1 -s 256x256 --seconds 1 --json -o "$dir/mem.mp4" >"$dir/mem.json" || fail "no film to measure"
+    python3 - "$dir/mem.json" <<'END' || fail "memory: the estimate is not 1 to 2.5 times what was used"
+import json, sys
+e = {d["event"]: d for d in map(json.loads, open(sys.argv[1]))}
+ratio = e["plan"]["peak_bytes"] / 2**20 / e["done"]["peak_rss_mib"]
+print("planned %.0f MiB, measured %.0f" % (e["plan"]["peak_bytes"] / 2**20, e["done"]["peak_rss_mib"]), file=sys.stderr)
+sys.exit(not 1 <= ratio <= 2.5)
+END
+}
 size_of() { ffprobe -v error -count_frames -select_streams v -show_entries stream=nb_read_frames,width,height -of csv=p=0 "$1"; }
 says() { # command's words are there
     local words=$1; shift

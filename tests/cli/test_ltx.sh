@@ -40,5 +40,6 @@ says "card 2 has other words at 0.5 s" "$himmel" storyboard "$dir/two.json" --mo
 says "no.png" "$himmel" animate "$dir/no.png" "a cat" --model "$main" "$@" -o "$dir/no.mp4"
 says "the other tools work with himmel-1" "$himmel" remix "$dir/a.png" "a cat" --model "$main" "$@" -o "$dir/no.mp4"
 says '"event":"plan"' "$himmel" "a cat" --model "$main" "$@" -s 64x64 --seconds 1 --plan --json
+memory_of --model "$main" "$@"
 [ $bad = 0 ] && echo "ltx: ok"
 exit $bad

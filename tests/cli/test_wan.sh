@@ -44,6 +44,8 @@ says "int8: no type" "$himmel" convert "$main" "$dir/no.safetensors" --to int8
 says "himmel convert IN OUT" "$himmel" convert "$main"
 [ ! -e "$dir/no.safetensors" ] || fail "a file of a refused conversion"
 
+memory_of --model "$main" "$@"
+
 # a LoRA: strength 0 changes nothing, a great one does, and the film says what was merged
 "$make_model" --lora "$main" head.head "$dir/style.safetensors" || fail "no LoRA"
 for n in 0 100; do

@@ -354,6 +354,24 @@ static himmel_status ltx_run(const void *self, const hm_model_job *job, hm_model
     return rc;
 }
 
+/* Beside the graph, in the last pass, which is the largest: text, what is given, a sampling's own numbers (pipe.c), latents
+ * before and after, a frame. */
+static uint64_t beside_bytes(const run *r, const hm_ltx_pass *p)
+{
+    const hm_ltx *m = r->m;
+    const uint64_t frame = 3 * (uint64_t)r->job->width * (uint64_t)r->job->height;
+    const uint64_t area = (uint64_t)(p->width / m->vae.scale_s) * (uint64_t)(p->height / m->vae.scale_s);
+    const uint64_t film = area * (uint64_t)((p->n_frames - 1) / m->vae.scale_t + 1);
+    uint64_t tokens = film, given = r->job->start ? frame * (uint64_t)p->n_frames : 0;
+    for (int i = 0; i < r->job->n_items; i++) {
+        given += frame * (uint64_t)r->job->items[i].n_frames;
+        tokens += r->job->items[i].at ? area * 2 : 0;
+    }
+    const uint64_t C = (uint64_t)m->vae.latent_c, rotary = (uint64_t)m->dit.cfg.n_heads * (uint64_t)m->dit.cfg.head_dim;
+    const uint64_t text = 2 * (uint64_t)HM_LTX_TOKENS * (uint64_t)(m->t5.cfg.d_model + 1);
+    return sizeof(float) * (text + 2 * given + tokens * (6 * C + rotary + 13) + 3 * film * C + 2 * frame);
+}
+
 static himmel_status ltx_plan(const void *self, const hm_model_job *job, hm_model_cost *cost,
                               himmel_error *err)
 {
@@ -381,6 +399,7 @@ static himmel_status ltx_plan(const void *self, const hm_model_job *job, hm_mode
         cost->decode_gflop = 1e-9 * (double)(hm_flops(r.g) - before);
     }
     if (r.g) cost->peak_bytes = HM_MAX(cost->peak_bytes, hm_peak(r.g));
+    if (!rc) cost->peak_bytes += beside_bytes(&r, &p);
     close_run(&r);
     return rc;
 }
