@@ -63,13 +63,11 @@ himmel_status hm_render_subject(const hm_scene *s, double t0, int T, int gh, int
     const size_t frame = (size_t)W * H * 3, area = (size_t)gh * gw;
     memset(share, 0, (size_t)T * area);
     if (s->fact[HM_FACT_SUBJECT] == HM_SUBJECT_NONE) return HIMMEL_OK;
-    hm_scene empty = *s;
-    empty.fact[HM_FACT_SUBJECT] = HM_SUBJECT_NONE;
-    empty.fact[HM_FACT_COLOUR] = empty.fact[HM_FACT_COUNT] = 0;
     hm_renderer *with = NULL, *without = NULL;
     float *a = malloc(2 * frame * sizeof *a);
     himmel_status rc = a ? hm_renderer_new(&with, s, err) : hm_fail(err, HIMMEL_ENOMEM, "out of memory for a picture");
-    if (!rc) rc = hm_renderer_new(&without, &empty, err);
+    if (!rc) rc = hm_renderer_new(&without, s, err);
+    if (!rc) hm_renderer_hide_subject(without);
     for (int j = 0; j < T && !rc; j++) { /* the picture at second j belongs to the second before it and the one after */
         hm_render(with, &view, t0 + j, a);
         hm_render(without, &view, t0 + j, a + frame);

@@ -18,6 +18,13 @@ himmel_status hm_renderer_new(hm_renderer **out, const hm_scene *s, himmel_error
 }
 void hm_renderer_free(hm_renderer *r) { free(r); }
 
+void hm_renderer_hide_subject(hm_renderer *r)
+{
+    r->s.fact[HM_FACT_SUBJECT] = HM_SUBJECT_NONE;
+    r->n_spots = 0;
+    r->has_moon = r->s.fact[HM_FACT_TIME] == HM_TIME_MOONLIT; /* that of a moon rise is the subject */
+}
+
 void hm_render(const hm_renderer *r, const hm_view *v, double t, float *rgb)
 {
     hm_frame f;

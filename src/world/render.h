@@ -35,10 +35,11 @@ struct hm_renderer {
     uint32_t seed;
     float vh, sun_u, wind, cover, moon_u, moon_h, moon_r, sea, fog;
     float rnd[16];
-    bool has_water, has_moon;
+    bool has_water, has_moon, fixed; /* fixed: the subject stands on the ground and does not move */
     hm_rgbf tint;             /* the subject's colour */
     hm_spot spot[8];
     int n_spots;
+    float aim;                /* what the camera pushes in on: u */
 };
 
 typedef struct {

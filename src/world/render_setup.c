@@ -82,22 +82,23 @@ void hm_setup(struct hm_renderer *r)
     r->tint = hm_colour_rgb(f[HM_FACT_COLOUR], f[HM_FACT_SUBJECT]);
     place_lights(r, &g);
     place_subjects(r, &g);
+    const int subject = f[HM_FACT_SUBJECT];
+    r->fixed = subject == HM_SUBJECT_LIGHTHOUSE || subject == HM_SUBJECT_WINDMILL;
+    r->aim = r->n_spots ? 0.5f * r->spot[0].u : 0.0f;
 }
 
 static void camera_at(hm_frame *f, float m)
 {
     const struct hm_renderer *r = f->R;
-    const int subject = r->s.fact[HM_FACT_SUBJECT];
-    const bool fixed = subject == HM_SUBJECT_LIGHTHOUSE || subject == HM_SUBJECT_WINDMILL;
     const float dir = r->camera == HM_CAMERA_PAN_RIGHT ? 1.0f : r->camera == HM_CAMERA_PAN_LEFT ? -1.0f : 0.0f;
     const float tilt = r->camera == HM_CAMERA_TILT_UP ? 1.0f : r->camera == HM_CAMERA_TILT_DOWN ? -1.0f : 0.0f;
     const float push = r->camera == HM_CAMERA_PUSH_IN ? 1.0f : r->camera == HM_CAMERA_PULL_OUT ? -1.0f : 0.0f;
-    f->pan0 = dir * m * f->W * (fixed ? 0.023f : 0.027f);
-    f->pan1 = dir * m * f->W * (fixed ? 0.008f : 0.040f);
+    f->pan0 = dir * m * f->W * (r->fixed ? 0.023f : 0.027f);
+    f->pan1 = dir * m * f->W * (r->fixed ? 0.008f : 0.040f);
     f->vh = r->vh + tilt * 0.029f * m;
     f->zoom = hm_expneg(-fabsf(push * 0.040f * m));
     f->zoom = push * m > 0.0f ? 1.0f / f->zoom : f->zoom;
-    f->cx = r->n_spots ? 0.5f * r->spot[0].u * f->W : 0.0f;
+    f->cx = r->aim * f->W;
     f->fly = 0.0f;
     if (r->camera == HM_CAMERA_FLY_OVER) {
         f->fly = m + 5.0f;

@@ -65,6 +65,8 @@ typedef struct {
 typedef struct hm_renderer hm_renderer; /* per-scene set-up: palettes, layers; read-only while drawing */
 himmel_status hm_renderer_new(hm_renderer **out, const hm_scene *s, himmel_error *err);
 void hm_renderer_free(hm_renderer *r);
+/* From now on the same picture without its subject; light, camera and all else stay as they are. */
+void hm_renderer_hide_subject(hm_renderer *r);
 /* One frame at t seconds (any real t, also < 0) into rgb [h][w][3], gamma-coded sRGB-like values in [0,1], float, undithered.
  * Single-threaded; many threads may draw from one renderer. */
 void hm_render(const hm_renderer *r, const hm_view *v, double t, float *rgb);

@@ -193,8 +193,33 @@ static void test_bad_scene(void)
     CHECK(hm_renderer_new(&r, &s, &err) != HIMMEL_OK && !r && strstr(err.message, "place"), "%s", err.message);
 }
 
+/* A small subject at a side: without it, light and camera stay where they were. */
+static void test_hide_subject(void)
+{
+    enum { PW = 64, PH = 36 };
+    static float with[3 * PW * PH], without[3 * PW * PH];
+    const hm_view v = {PW, PH, 0, 0, PW, PH};
+    for (uint64_t seed = 1, n = 0; n < 24; seed++) {
+        hm_scene s;
+        hm_scene_random(&s, seed);
+        if (s.fact[HM_FACT_SUBJECT] != HM_SUBJECT_KITE || s.fact[HM_FACT_SIDE] == HM_SIDE_CENTRE) continue;
+        n++;
+        hm_renderer *r;
+        himmel_error err = {0};
+        CHECK(!hm_renderer_new(&r, &s, &err), "%s", err.message);
+        hm_render(r, &v, 1.5, with);
+        hm_renderer_hide_subject(r);
+        hm_render(r, &v, 1.5, without);
+        hm_renderer_free(r);
+        int differ = 0;
+        for (int i = 0; i < PW * PH; i++) differ += fabsf(with[3 * i] - without[3 * i]) > 0.02f;
+        CHECK(differ > 0 && differ < PW * PH / 10, "scene %d: %d pixels of %d", (int)seed, differ, PW * PH);
+    }
+}
+
 int main(void)
 {
+    test_hide_subject();
     test_bad_scene();
     test_dither();
     test_crop_and_mirror();
