@@ -179,6 +179,7 @@ typedef struct {
     const char *keep;
     int crf;               /* H.264 rate factor, 1 (large and exact)..HIMMEL_MAX_CRF (small and coarse); images: not used */
     int sound;             /* 1: films get a soundtrack made from the words: wind, sea, rain, thunder, night */
+    double step_cache;     /* released models: 0 = every pass is computed, .. 1: leave out those foreseen to change less (docs/wan.md) */
 } himmel_request;
 
 /* A film of 1920x1080, 10 s, 24 fps, seed 0, 25 steps, guidance 5, rate factor 19, with the mark; prompt and output NULL. */
@@ -219,6 +220,7 @@ typedef struct {
     uint64_t arena_bytes; /* most working memory of the networks at a time */
     double seconds;       /* whole call */
     himmel_phase phase[HIMMEL_N_PHASES];
+    int passes, passes_skipped; /* of released models' transformers: computed, and left out by step_cache */
 } himmel_result;
 
 /* Make one film or image. Blocks. result may be NULL. The file is written beside req->output and renamed when

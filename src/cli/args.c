@@ -16,6 +16,7 @@ typedef enum {
     O_SEED,
     O_STEPS,
     O_GUIDANCE,
+    O_STEP_CACHE,
     O_CRF,
     O_NEGATIVE,
     O_N,
@@ -50,6 +51,7 @@ static const struct {
                {"seed", 0, O_SEED, true},
                {"steps", 0, O_STEPS, true},
                {"guidance", 0, O_GUIDANCE, true},
+               {"step-cache", 0, O_STEP_CACHE, true},
                {"crf", 0, O_CRF, true},
                {"negative", 0, O_NEGATIVE, true},
                {"variations", 'n', O_N, true},
@@ -174,6 +176,7 @@ static bool take_number(cli_args *a, option_id id, const char *name, const char 
     case O_GUIDANCE:
         a->has_guidance = true;
         return args_double(v, &r->guidance) || args_wrong(name, v, "wants a number, 1 to 20");
+    case O_STEP_CACHE: return args_double(v, &r->step_cache) || args_wrong(name, v, "wants a number, 0 to 1");
     case O_CRF:
         if (!to_long(v, INT_MIN, INT_MAX, &l)) return args_wrong(name, v, "wants a whole number, 1 to 40");
         r->crf = (int)l;

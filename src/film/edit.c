@@ -388,6 +388,8 @@ himmel_status himmel_edit_run(himmel_ctx *ctx, const himmel_request *req, const 
 {
     static const char *const names[HIMMEL_N_PHASES] = {"text", "sample", "decode", "refine", "scale", "encode"};
     if (ctx->released) return hm_released_edit(ctx, req, edit, result, err);
+    if (req->step_cache > 0)
+        return hm_fail(err, HIMMEL_EINVAL, "step cache is %g: himmel-1 has none, it is for released models", req->step_cache);
     job *j = calloc(1, sizeof *j);
     if (!j) return hm_fail(err, HIMMEL_ENOMEM, "out of memory");
     j->d = (hm_edit){.ctx = ctx, .e = edit, .req = *req};

@@ -247,6 +247,7 @@ himmel_status himmel_generate(himmel_ctx *ctx, const himmel_request *req, himmel
     job j = {.ctx = ctx, .req = req, .start = hm_now(), .keep = {.path = req->keep}};
     if (ctx->released) return hm_released_generate(ctx, req, result, err);
     himmel_status rc = himmel_check(req, err);
+    if (!rc && req->step_cache > 0) rc = hm_fail(err, HIMMEL_EINVAL, "step cache is %g: himmel-1 has none, it is for released models", req->step_cache);
     if (!rc) rc = hm_plan_shapes(ctx, req, &j.plan, err);
     if (rc) return rc;
     if (req->kind == HIMMEL_FILM && req->seconds > HM_H1_MAX_SECONDS) { /* longer than the model's window */

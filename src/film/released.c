@@ -56,6 +56,7 @@ hm_model_job hm_released_job(const himmel_ctx *ctx, const himmel_request *r, int
         .seed = r->seed,
         .steps = r->steps,
         .guidance = r->guidance == f->guidance ? -1 : r->guidance, /* unchanged: the makers' own way */
+        .step_cache = r->step_cache,
         .threads = ctx->threads};
 }
 
@@ -131,7 +132,8 @@ static void make_tags(job *j)
     snprintf(j->tag_text[0], sizeof j->tag_text[0], "%llu", (unsigned long long)r->seed);
     snprintf(j->tag_text[1], sizeof j->tag_text[1], "himmel %s (%.60s, %d threads, %.80s)", HIMMEL_VERSION,
              j->ctx->isa, j->ctx->threads, hm_media_version());
-    snprintf(j->tag_text[2], sizeof j->tag_text[2], "steps %d, guidance %g", r->steps, r->guidance);
+    const int n = snprintf(j->tag_text[2], sizeof j->tag_text[2], "steps %d, guidance %g", r->steps, r->guidance);
+    if (r->step_cache > 0) snprintf(j->tag_text[2] + n, sizeof j->tag_text[2] - (size_t)n, ", step cache %g", r->step_cache);
     const bool words_only = !j->given->n_sources;
     add_tag(j, "comment", words_only ? "made by a machine: himmel, from a text prompt"
                                      : "made by a machine: himmel, from other films or pictures");
@@ -187,6 +189,7 @@ static himmel_status run(job *j, himmel_error *err)
     p[P_SAMPLE].seconds = c.sample_seconds, p[P_SAMPLE].gflop = c.sample_gflop;
     p[P_DECODE].seconds = HM_MAX(c.decode_seconds - outside, 0.0), p[P_DECODE].gflop = c.decode_gflop;
     j->result.arena_bytes = c.peak_bytes;
+    j->result.passes = c.passes, j->result.passes_skipped = c.passes_skipped;
     const double t0 = hm_now();
     if (!rc && !j->done)
         rc = hm_fail(err, HIMMEL_EINTERNAL, "%s gave fewer frames than it was asked for", j->ctx->facts.name);

@@ -48,6 +48,7 @@ typedef struct {
     uint64_t seed;
     int steps;       /* 0: the model's own schedule */
     double guidance; /* < 0: the model's own; 1 = off */
+    double step_cache; /* passes whose answer is foreseen to change less are left out (diffusion/step_cache.h); 0: none */
     const hm_model_item *items;
     int n_items;
     const float *start; /* [n_frames][height][width][3], 0..1: a film to start from; NULL: noise */
@@ -64,6 +65,7 @@ typedef struct {
 typedef struct {
     double text_seconds, sample_seconds, decode_seconds;
     double text_gflop, sample_gflop, decode_gflop;
+    int passes, passes_skipped; /* of one prompt's row through the transformer; 0 in a plan */
     uint64_t peak_bytes; /* working memory; the mapped weights come on top */
 } hm_model_cost;
 

@@ -46,6 +46,18 @@ says "himmel convert IN OUT" "$himmel" convert "$main"
 
 memory_of --model "$main" "$@"
 
+# passes that are foreseen are left out, and counted; 0 changes no byte
+cached() { "$himmel" "a cat on the sea" --model "$main" "${with[@]}" -t 2 --seed 5 --steps 6 -s 64x64 --seconds 1 --fps 9 --no-visible-mark --json "$@" || fail "cached $*"; }
+with=("$@")
+cached -o "$dir/c0.mp4" >"$dir/c0.json"
+cached --step-cache 0 -o "$dir/c1.mp4" >"$dir/c1.json"
+cached --step-cache 1 -o "$dir/c2.mp4" >"$dir/c2.json"
+cmp -s "$dir/c0.mp4" "$dir/c1.mp4" || fail "step cache 0 changes bytes"
+cmp -s "$dir/c0.mp4" "$dir/c2.mp4" && fail "step cache 1 changes nothing"
+grep -q '"passes":12,"passes_skipped":0' "$dir/c1.json" || fail "$(tail -1 "$dir/c1.json")"
+grep -q '"passes":[468],"passes_skipped":[468]' "$dir/c2.json" || fail "$(tail -1 "$dir/c2.json")"
+says "step cache is 1.5, must be 0..1" "$himmel" "a cat" --model "$main" "$@" --step-cache 1.5 -o "$dir/no.mp4"
+
 # a LoRA: strength 0 changes nothing, a great one does, and the film says what was merged
 "$make_model" --lora "$main" head.head "$dir/style.safetensors" || fail "no LoRA"
 for n in 0 100; do
@@ -58,6 +70,7 @@ says "style.safetensors:0.5:${hash%% *}" "$himmel" info "$main" "$@" --lora "$di
 says "wants FILE or FILE:STRENGTH" "$himmel" "a cat" --model "$main" --lora "$dir/style.safetensors:much"
 says "3 of its\|tensors change nothing" "$himmel" info "$main" "$@" --lora "$here/fixtures/ltx_rope.safetensors"
 "$make_model" "$dir/own.safetensors" || fail "no himmel-1"
+says "himmel-1 has none" "$himmel" "dusk" --model "$dir/own.safetensors" --step-cache 0.1 -o "$dir/no.mp4"
 says "himmel-1 takes none" "$himmel" "dusk" --model "$dir/own.safetensors" --lora "$dir/style.safetensors" -o "$dir/no.mp4"
 
 # pictures: I2V begins with one, FLF2V ends with one too (whole: 17 frames, not 16), T2V takes none

@@ -111,6 +111,8 @@ static double usual_film(const hm_model *m)
     return film(m, &job, &s);
 }
 
+#include "models/step_cached.h"
+
 static void words(void)
 {
     const char *const paths[] = {tiny("t2v", "t2v.safetensors", HM_WAN_ORIGINAL, 1), F("wan21_vae"), F("umt5_tiny"), tok};
@@ -118,6 +120,7 @@ static void words(void)
     seen s;
     const double first = usual_film(m);
     OK(usual_film(m) == first); /* same seed, same bytes */
+    step_cache(m, 0.2);
     hm_model_job job = usual(&s);
     job.seed = 4;
     OK(film(m, &job, &s) != first);

@@ -61,6 +61,7 @@ static void ltx_facts(const void *self, hm_model_facts *f)
 typedef struct {
     const hm_ltx *m;
     const hm_model_job *job;
+    hm_model_cost *cost;
     hm_graph *g;
     hm_ltx_nets nets;
     hm_ltx_item *items;
@@ -118,7 +119,8 @@ static himmel_status make_pass(const hm_ltx *m, const hm_model_job *job, int two
                        .n_times = to - from,
                        .guide = r.guide,
                        .image_noise = image_noise,
-                       .stochastic = m->stochastic};
+                       .stochastic = m->stochastic,
+                       .step_cache = job->step_cache};
     memcpy(p->times, t + from, (size_t)(to - from) * sizeof *t);
     if (job->guidance >= 0 && two < 2) {
         p->guide.n = 1;
@@ -249,6 +251,7 @@ static himmel_status one_pass(run *r, hm_ltx_pass *p, const hm_ltx_calls *calls,
 {
     p->items = r->items;
     p->n_items = r->job->n_items;
+    p->n_passes = &r->cost->passes, p->n_skipped = &r->cost->passes_skipped;
     *z = latents(r->m, p->n_frames, p->width, p->height);
     if (!*z) return hm_fail(err, HIMMEL_ENOMEM, "ltx-video: out of memory for the latents");
     return hm_ltx_sample(&r->nets, p, calls, *z, err);
@@ -336,6 +339,7 @@ static himmel_status ltx_run(const void *self, const hm_model_job *job, hm_model
     float *z = NULL;
     himmel_status rc = open_run(&r, self, job, false, err);
     const hm_ltx_calls calls = {.user = &r, .draw = draw, .on_step = on_step};
+    r.cost = cost;
     if (!rc) rc = take_items(&r, false, err);
     if (!rc) rc = encode_text(&r, cost, false, err);
     const double t0 = hm_now();
@@ -369,7 +373,7 @@ static uint64_t beside_bytes(const run *r, const hm_ltx_pass *p)
     }
     const uint64_t C = (uint64_t)m->vae.latent_c, rotary = (uint64_t)m->dit.cfg.n_heads * (uint64_t)m->dit.cfg.head_dim;
     const uint64_t text = 2 * (uint64_t)HM_LTX_TOKENS * (uint64_t)(m->t5.cfg.d_model + 1);
-    return sizeof(float) * (text + 2 * given + tokens * (6 * C + rotary + 13) + 3 * film * C + 2 * frame);
+    return sizeof(float) * (text + 2 * given + tokens * ((r->job->step_cache > 0 ? 10 : 6) * C + rotary + 13) + 3 * film * C + 2 * frame);
 }
 
 static himmel_status ltx_plan(const void *self, const hm_model_job *job, hm_model_cost *cost,

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "diffusion/sampler.h"
+#include "diffusion/step_cache.h"
 
 enum { PREFIX = 2, MAX_ITEMS = 64 };
 
@@ -26,6 +27,7 @@ typedef struct {
     double (*pos)[3];
     float *cosine, *sine;
     hm_tensor *text, *mask; /* [3,M,caption], [3,M] */
+    hm_step_cache *cache;   /* NULL: none; its row 0 is the prompt's */
 } run;
 
 static int64_t area(const run *r)
@@ -253,6 +255,27 @@ static void image_noise(run *r, float t)
     }
 }
 
+/* Velocity of s->B rows into r->v, computed or foreseen. In the cache the prompt's row comes first, then the negative's. */
+static void velocities(run *r, const shape *s, int i, int entry)
+{
+    const int64_t n = r->N * r->C;
+    const int first = s->cfg, after = (int)s->B - 1 - first;
+    float *text = r->v + first * n;
+    const bool skip = hm_step_cache_skips(r->cache, i, entry, r->x);
+    int *count = skip ? r->p->n_skipped : r->p->n_passes;
+    if (count) *count += (int)s->B;
+    if (skip) {
+        hm_step_cache_guess(r->cache, r->x, text, 0, 1);
+        hm_step_cache_guess(r->cache, r->x, r->v, 1, first);
+        hm_step_cache_guess(r->cache, r->x, text + n, 1 + first, after);
+        return;
+    }
+    forward(r, s, count_levels(r, s->B));
+    hm_step_cache_take(r->cache, r->x, text, 0, 1);
+    if (first) hm_step_cache_take(r->cache, r->x, r->v, 1, 1);
+    if (after) hm_step_cache_take(r->cache, r->x, text + n, 1 + first, after);
+}
+
 static himmel_status step(run *r, int i, himmel_error *err)
 {
     const hm_ltx_pass *p = r->p;
@@ -261,7 +284,7 @@ static himmel_status step(run *r, int i, himmel_error *err)
     const shape s = shape_of(&p->guide, entry);
     image_noise(r, t);
     hm_token_times(r->now, r->next, r->strength, r->N, p->times, p->n_times, i);
-    forward(r, &s, count_levels(r, s.B));
+    velocities(r, &s, i, entry);
     look(r, "timestep", i, r->now, r->N, 1);
     look(r, "model_out", i, r->v, s.B * r->N, r->C);
     guide(r, &s, entry);
@@ -327,11 +350,12 @@ static himmel_status run_new(run *r, const hm_ltx_nets *n, const hm_ltx_pass *p,
         !r->levels || !r->row || !r->pos || !r->cosine || !r->sine)
         return hm_fail(err, HIMMEL_ENOMEM, "ltx-video: out of memory for %lld tokens", (long long)r->N);
     text_rows(r);
-    return HIMMEL_OK;
+    return p->step_cache > 0 ? hm_step_cache_new(&r->cache, p->step_cache, p->n_times, r->N * r->C, 3, err) : HIMMEL_OK;
 }
 
 static void run_free(run *r)
 {
+    hm_step_cache_free(r->cache);
     free(r->x), free(r->init), free(r->noise), free(r->v), free(r->strength), free(r->now), free(r->next);
     free(r->levels), free(r->row), free(r->pos), free(r->cosine), free(r->sine);
 }

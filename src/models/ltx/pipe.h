@@ -68,6 +68,8 @@ typedef struct {
     const float *start;       /* latents to start from, noised to times[0]; NULL: none */
     const hm_ltx_item *media; /* or frames of the film's length; NULL: none */
     bool stochastic;          /* new noise in every step */
+    double step_cache;        /* threshold, 0: every pass is computed */
+    int *n_passes, *n_skipped; /* rows computed and left out are added; NULL: nobody counts */
 } hm_ltx_pass;
 
 /* z [T*h*w][C]. EINVAL: a size or item is impossible; ECANCELLED. */

@@ -14,6 +14,7 @@ typedef struct {
     int32_t *row;            /* with a still: 1 for its tokens */
     float sigma[HM_MAX_STEPS + 1], t[HM_MAX_STEPS];
     hm_solver *solver;
+    hm_step_cache *cache;    /* NULL: none */
 } loop;
 
 static void put_back(const loop *l, float *x)
@@ -38,6 +39,20 @@ static void predict(const loop *l, const hm_wan *m, const float *x, float t, boo
     hm_wan_forward(l->g, m, &in, v);
 }
 
+/* The velocities with (cond) and, if there is guidance, without the prompt, at step i. */
+static void velocities(const loop *l, const hm_wan *m, int i, bool both, const float *x)
+{
+    const bool skip = hm_step_cache_skips(l->cache, i, 2 * (m == l->s->low) + both, x);
+    int *count = skip ? l->s->n_skipped : l->s->n_passes;
+    for (int row = 0; row < 1 + both; row++) {
+        float *v = row ? l->uncond : l->cond;
+        if (skip) hm_step_cache_guess(l->cache, x, v, row, 1);
+        else predict(l, m, x, l->t[i], row, v);
+        if (!skip) hm_step_cache_take(l->cache, x, v, row, 1);
+    }
+    if (count) *count += 1 + both;
+}
+
 static himmel_status steps(loop *l, float *x, himmel_error *err)
 {
     const hm_wan_sampling *s = l->s;
@@ -46,9 +61,9 @@ static himmel_status steps(loop *l, float *x, himmel_error *err)
         const float scale = low ? s->guidance_low : s->guidance;
         const hm_wan *m = low ? s->low : s->model;
         if (s->on_step && s->on_step(s->user, i, s->steps, x)) return hm_fail(err, HIMMEL_ECANCELLED, "sampling was stopped at step %d of %d", i, s->steps);
-        predict(l, m, x, l->t[i], false, l->cond);
-        if (scale != 1.0f && s->negative) {
-            predict(l, m, x, l->t[i], true, l->uncond);
+        const bool both = scale != 1.0f && s->negative;
+        velocities(l, m, i, both, x);
+        if (both) {
             for (int64_t k = 0; k < l->n; k++) l->cond[k] = l->uncond[k] + scale * (l->cond[k] - l->uncond[k]);
         }
         hm_solver_step(l->solver, x, l->cond);
@@ -68,6 +83,7 @@ himmel_status hm_wan_sample(hm_graph *g, const hm_wan_sampling *s, float *x, him
     l->n = (int64_t)c->out_dim * s->in.T * s->in.H * s->in.W;
     himmel_status rc = hm_flow_sigmas(l->sigma, l->t, s->steps, s->solver == HM_SOLVER_DPMPP ? HM_GRID_DPMPP : HM_GRID_UNIPC, s->shift, err);
     if (!rc) rc = hm_solver_new(&l->solver, s->solver, l->sigma, s->steps, l->n, err);
+    if (!rc && s->step_cache > 0) rc = hm_step_cache_new(&l->cache, s->step_cache, s->steps, l->n, 2, err);
     l->cond = malloc((size_t)l->n * sizeof(float));
     l->uncond = malloc((size_t)l->n * sizeof(float));
     l->row = calloc((size_t)tokens, sizeof *l->row);
@@ -78,6 +94,7 @@ himmel_status hm_wan_sample(hm_graph *g, const hm_wan_sampling *s, float *x, him
         rc = steps(l, x, err);
     }
     hm_solver_free(l->solver);
+    hm_step_cache_free(l->cache);
     free(l->cond);
     free(l->uncond);
     free(l->row);

@@ -5,6 +5,7 @@
 #define HM_WAN_SAMPLE_H
 
 #include "diffusion/solver.h"
+#include "diffusion/step_cache.h"
 #include "models/wan/dit.h"
 
 typedef struct {
@@ -18,6 +19,8 @@ typedef struct {
     const float *text, *negative;    /* [n, text_dim] encoded prompts */
     int n_text, n_negative;
     const float *still;              /* [C,H,W] latent frame 0 that is known (TI2V), or NULL */
+    double step_cache;               /* threshold, 0: every pass is computed */
+    int *n_passes, *n_skipped;       /* passes computed and left out are added; NULL: nobody counts */
     int (*on_step)(void *user, int step, int steps, const float *x); /* before each step; nonzero stops; may be NULL */
     void *user;
 } hm_wan_sampling;

@@ -78,6 +78,9 @@ static void set_up(run *r)
                              .solver = HM_SOLVER_UNIPC,
                              .steps = job->steps > 0 ? job->steps : w->steps,
                              .shift = i2v && !m->two && large ? 5 : w->shift,
+                             .step_cache = job->step_cache,
+                             .n_passes = &r->cost->passes,
+                             .n_skipped = &r->cost->passes_skipped,
                              .in = {.T = (job->n_frames - 1) / 4 + 1, .H = job->height / stride, .W = job->width / stride, .vace_scale = 1}};
 }
 
@@ -247,7 +250,7 @@ static himmel_status wan_plan(const void *self, const hm_model_job *job, hm_mode
     cost->decode_gflop = 1e-9 * (double)(hm_flops(r.g) - before - forward);
     /* beside the graph: the latents, velocities and solver's estimates, or one frame and what convolutions keep */
     const uint64_t frame = (uint64_t)job->width * (uint64_t)job->height * 3 * sizeof(float);
-    const uint64_t beside = (uint64_t)latent_numbers(&r) * 6 * sizeof(float) + r.given.bytes;
+    const uint64_t beside = (uint64_t)latent_numbers(&r) * (job->step_cache > 0 ? 9 : 6) * sizeof(float) + r.given.bytes;
     cost->peak_bytes = HM_MAX(cost->peak_bytes, hm_peak(r.g)) + HM_MAX(beside, kept + frame);
     hm_graph_free(r.g);
     return rc;
