@@ -57,6 +57,7 @@ typedef struct {
     const himmel_lora *loras; /* merged into the weights of a released model; at most 8 */
     int n_loras;
     const char *time_server; /* RFC 3161, http://...: stamps every result; NULL = none, and same request, same bytes */
+    const char *cache; /* folder for what text encoders of released models said, 256 MiB at most, made when needed; NULL = none */
     uint64_t max_memory; /* bytes that a film may need; 0 = what the machine and the process's control group have free */
 } himmel_options;
 

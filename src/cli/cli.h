@@ -14,6 +14,7 @@ typedef struct {
     const char *model; /* HIMMEL_MODEL */
     const char *identity; /* HIMMEL_IDENTITY_DIR, else $XDG_CONFIG_HOME/himmel, else NULL */
     const char *time_server; /* HIMMEL_TIME_SERVER, else NULL */
+    const char *cache; /* $XDG_CACHE_HOME/himmel, else ~/.cache/himmel, else NULL */
     const char *hub, *hub_token; /* HF_ENDPOINT, HF_TOKEN, else NULL */
 } cli_env;
 
@@ -34,7 +35,7 @@ typedef struct {
     char *lora_path[8];
     int n_loras;
     bool has_size, has_seconds, has_fps, has_steps, has_guidance; /* said, not the default */
-    bool has_seed, expand, preview, json, verbose, quiet, help, version, plan_only;
+    bool has_seed, expand, preview, json, verbose, quiet, help, version, plan_only, no_cache;
 } cli_args;
 /* Reads argv; a wrong option is a sentence on stderr and false. */
 bool args_parse(cli_args *a, himmel_kind kind, int argc, char **argv);

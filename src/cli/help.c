@@ -40,6 +40,7 @@ static const char main_help[] =
     "  -w, --with FILE       what a released model needs beside it: text encoder, tokenizer, upscaler (again for more)\n"
     "      --lora FILE[:N]   a LoRA merged into a released model with strength N (1); again for more\n"
     "  -t, --threads N       of the networks (all cores); part of what the bytes depend on\n"
+    "      --no-cache        encode the words anew; else what a text encoder said is kept in $XDG_CACHE_HOME/himmel or ~/.cache/himmel\n"
     "      --max-memory MIB  refuse what would need more (what is free)\n"
     "      HIMMEL_ISA        baseline, avx2 or avx512: use no more than that\n"
     "\n"

@@ -43,13 +43,23 @@ static const char *identity_dir(char *out, size_t cap)
     return (size_t)snprintf(out, cap, "%s/himmel", config) < cap ? out : NULL;
 }
 
+/* Where encoded prompts are kept; NULL: nowhere. */
+static const char *cache_dir(char *out, size_t cap)
+{
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    const bool xdg = cache && *cache;
+    if (!xdg && (!home || !*home)) return NULL;
+    return (size_t)snprintf(out, cap, "%s/%s", xdg ? cache : home, xdg ? "himmel" : ".cache/himmel") < cap ? out : NULL;
+}
+
 int main(int argc, char **argv)
 {
     cli_env env = {.model = getenv("HIMMEL_MODEL")};
     const char *what = argc > 1 ? argv[1] : "", *isa = getenv("HIMMEL_ISA");
     himmel_error err;
-    char config[4096];
+    char config[4096], cache[4096];
     env.identity = identity_dir(config, sizeof config);
+    env.cache = cache_dir(cache, sizeof cache);
     env.time_server = getenv("HIMMEL_TIME_SERVER");
     env.hub = getenv("HF_ENDPOINT"), env.hub_token = getenv("HF_TOKEN");
     catch_signals();

@@ -59,6 +59,7 @@ int cmd_serve(int argc, char **argv, const cli_env *env)
     o.model = env->model;
     o.identity = env->identity;
     o.time_server = env->time_server;
+    o.cache = env->cache;
     const option options[] = {{"--data", &o.data, NULL, 0, 0}, {"--port", NULL, &o.port, 0, 65535}, {"--bind", &o.bind, NULL, 0, 0},
         {"--model", &o.model, NULL, 0, 0}, {"--threads", NULL, &o.threads, 1, 1024}, {"--tls-cert", &o.tls_cert, NULL, 0, 0},
         {"--tls-key", &o.tls_key, NULL, 0, 0}, {"--cors", &o.cors, NULL, 0, 0}, {"--alias", &alias, NULL, 0, 0},

@@ -151,6 +151,8 @@ himmel_status himmel_open(himmel_ctx **out, const char *path, const himmel_optio
     if (hm_identity_dir(ctx->identity_dir, sizeof ctx->identity_dir, o.identity, NULL))
         *ctx->identity_dir = 0; /* no home: an error once something must be signed */
     ctx->max_memory = o.max_memory;
+    if (!rc && o.cache && (size_t)snprintf(ctx->cache, sizeof ctx->cache, "%s", o.cache) >= sizeof ctx->cache)
+        rc = hm_fail(err, HIMMEL_EINVAL, "%.100s...: the cache's path is too long", o.cache);
     if (!rc) {
         hm_set_threads(ctx->threads);
         rc = open_model(ctx, &o, err);

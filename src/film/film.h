@@ -21,6 +21,7 @@ struct himmel_ctx {
     int threads;
     uint64_t file_bytes, n_params;
     uint64_t max_memory;    /* himmel_options */
+    char cache[4096];       /* "" = none */
     pthread_mutex_t lock; /* of what is measured or counted once */
     double peak_gflops;   /* 0 = not measured yet */
     char identity_dir[4096];

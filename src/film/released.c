@@ -57,6 +57,7 @@ hm_model_job hm_released_job(const himmel_ctx *ctx, const himmel_request *r, int
         .steps = r->steps,
         .guidance = r->guidance == f->guidance ? -1 : r->guidance, /* unchanged: the makers' own way */
         .step_cache = r->step_cache,
+        .text_cache = *ctx->cache ? ctx->cache : NULL,
         .threads = ctx->threads};
 }
 

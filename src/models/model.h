@@ -49,6 +49,7 @@ typedef struct {
     int steps;       /* 0: the model's own schedule */
     double guidance; /* < 0: the model's own; 1 = off */
     double step_cache; /* passes whose answer is foreseen to change less are left out (diffusion/step_cache.h); 0: none */
+    const char *text_cache; /* folder (text/cache.h); NULL: none */
     const hm_model_item *items;
     int n_items;
     const float *start; /* [n_frames][height][width][3], 0..1: a film to start from; NULL: noise */

@@ -105,7 +105,7 @@ static void say_hello(const hm_server *srv)
 static himmel_status start(hm_server *srv, int *lock, himmel_error *err)
 {
     const hm_serve_options *o = &srv->o;
-    const hm_worker_options w = {.data = o->data, .model = o->model, .identity = o->identity, .time_server = o->time_server,
+    const hm_worker_options w = {.data = o->data, .model = o->model, .identity = o->identity, .time_server = o->time_server, .cache = o->cache,
                                  .threads = o->threads, .max_memory_mib = o->max_memory_mib};
     himmel_status rc = hm_files_init(o->data, err);
     if (!rc) rc = lock_data(o->data, lock, err);

@@ -10,7 +10,7 @@
 typedef struct {
     const char *data;         /* folder of journal, films and uploads; made if missing */
     const char *model;        /* weights, NULL: as himmel_open */
-    const char *identity, *time_server; /* as himmel_options */
+    const char *identity, *time_server, *cache; /* as himmel_options */
     const char *bind;         /* address, "127.0.0.1" */
     int port;                 /* 0: any free one */
     int threads;              /* of the networks */

@@ -117,6 +117,7 @@ static void load(work *w)
     o.threads = w->o->threads;
     o.identity = w->o->identity;
     o.time_server = w->o->time_server;
+    o.cache = w->o->cache;
     s.err.code = himmel_open(&w->ctx, w->o->model, &o, &s.err);
     if (!s.err.code) s.err.code = himmel_info(w->ctx, &info, &s.err);
     if (!s.err.code) {

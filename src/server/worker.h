@@ -13,7 +13,7 @@ typedef struct hm_worker hm_worker;
 
 typedef struct {
     const char *data;              /* folder */
-    const char *model, *identity, *time_server; /* as himmel_open */
+    const char *model, *identity, *time_server, *cache; /* as himmel_open */
     int threads;
     int max_memory_mib;            /* 0: no other bound than the machine's */
 } hm_worker_options;

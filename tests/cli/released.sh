@@ -5,7 +5,7 @@ himmel=$1 make_model=$2
 here=$(cd "$(dirname "$0")/.." && pwd)
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-export HIMMEL_IDENTITY_DIR=$dir/identity
+export HIMMEL_IDENTITY_DIR=$dir/identity XDG_CACHE_HOME=$dir/cache
 bad=0
 fail() { echo "FAILED: $*"; bad=1; }
 pictures() { # p.png and q.png, unlike each other

@@ -58,6 +58,16 @@ grep -q '"passes":12,"passes_skipped":0' "$dir/c1.json" || fail "$(tail -1 "$dir
 grep -q '"passes":[468],"passes_skipped":[468]' "$dir/c2.json" || fail "$(tail -1 "$dir/c2.json")"
 says "step cache is 1.5, must be 0..1" "$himmel" "a cat" --model "$main" "$@" --step-cache 1.5 -o "$dir/no.mp4"
 
+# what the encoder said is kept: the second run gives the same bytes without it, --no-cache encodes again and keeps nothing
+kept() { "$himmel" "a cat far away" --model "$main" "$@" -t 2 --seed 5 --steps 2 -s 64x64 --seconds 1 -q || fail "kept $*"; }
+n=$(ls "$XDG_CACHE_HOME/himmel" | wc -l)
+kept "$@" --no-cache -o "$dir/k0.mp4"
+[ "$(ls "$XDG_CACHE_HOME/himmel" | wc -l)" = "$n" ] || fail "--no-cache keeps"
+kept "$@" -o "$dir/k1.mp4"
+kept "$@" -o "$dir/k2.mp4"
+[ "$(ls "$XDG_CACHE_HOME/himmel" | wc -l)" = $((n + 1)) ] || fail "the cache has not one entry more"
+cmp -s "$dir/k0.mp4" "$dir/k1.mp4" && cmp -s "$dir/k0.mp4" "$dir/k2.mp4" || fail "other bytes with kept words"
+
 # a LoRA: strength 0 changes nothing, a great one does, and the film says what was merged
 "$make_model" --lora "$main" head.head "$dir/style.safetensors" || fail "no LoRA"
 for n in 0 100; do

@@ -146,6 +146,23 @@ static void first_frame(const hm_model *m)
 /* Opening these files fails with a sentence that has `part` in it. */
 #include "models/step_cached.h"
 
+#include "models/text_cached.h"
+
+/* A model whose encoder's file may be lost. */
+static void cached(const char *dir, const char *tok)
+{
+    char command[512], cache[128];
+    char encoder[128];
+    snprintf(encoder, sizeof encoder, "%s/lost.safetensors", dir);
+    snprintf(cache, sizeof cache, "%s/cache", dir);
+    snprintf(command, sizeof command, "cp '%s' '%s'", t5_file, encoder);
+    OK(!system(command));
+    hm_model *m;
+    OK(!hm_model_open(&m, &(hm_model_files){(const char *[]){main_file, encoder, tok}, 3, NULL, 0}, NULL));
+    text_cache(m, encoder, cache);
+    hm_model_close(m);
+}
+
 static void refused(const char *const *paths, int n, himmel_status code, const char *part)
 {
     hm_model *m;
@@ -199,6 +216,8 @@ int main(void)
     step_cache(m, 0.2);
     first_frame(m);
     hm_model_close(m);
+
+    cached(dir, tok);
 
     /* the text encoder in two shards: the same film */
     char index[80];

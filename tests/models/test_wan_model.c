@@ -169,6 +169,21 @@ static void words(void)
     }
 }
 
+#include "models/text_cached.h"
+
+/* A model whose encoder's file may be lost. */
+static void cached(void)
+{
+    char command[512], cache[128];
+    const char *encoder = path_of("lost.safetensors");
+    snprintf(cache, sizeof cache, "%s/cache", dir);
+    snprintf(command, sizeof command, "cp '%s' '%s'", F("umt5_tiny"), encoder);
+    OK(!system(command));
+    hm_model *m = opened((const char *[]){path_of("t2v.safetensors"), F("wan21_vae"), encoder, tok}, 4, "Wan 2.1 T2V");
+    text_cache(m, encoder, cache);
+    hm_model_close(m);
+}
+
 static void experts(void)
 {
     const char *high = tiny("t2v", "wan2.2_t2v_high_noise.safetensors", HM_WAN_ORIGINAL, 1), *low = tiny("t2v", "wan2.2_t2v_low_noise.safetensors", HM_WAN_ORIGINAL, 2);
@@ -317,6 +332,7 @@ int main(void)
     OK(mkdtemp(dir) != NULL);
     write_tokenizer();
     words();
+    cached();
     experts();
     pictures("i2v", F("wan21_vae"), true, false, "Wan 2.1 I2V");
     pictures("i2v_high_noise", F("wan21_vae"), false, false, "Wan 2.2 I2V");

@@ -11,6 +11,7 @@
 #include "models/families.h"
 #include "models/ltx/filters.h"
 #include "models/ltx/ltx.h"
+#include "text/cache.h"
 
 enum { MAX_FRAMES = 257, NOISE_STREAM = 0x6c747800 };
 static const double first_scale = 0.6666666;
@@ -156,9 +157,14 @@ static himmel_status encode_text(run *r, hm_model_cost *cost, bool plan, himmel_
     for (int b = 0; b < 2 && !rc; b++) {
         hm_tensor *ids = hm_new(g, HM_I32, HM_DIMS(M)), *keep = hm_new(g, HM_I32, HM_DIMS(M));
         if (!plan) hm_tok_encode_padded(m->tok, prompts[b], ids->data, keep->data, (size_t)M);
-        const hm_tensor *h = hm_t5_forward(g, &m->t5, ids->data, keep->data, 1, M);
+        float *states = r->text + b * M * W;
+        uint8_t key[32];
+        if (!plan) hm_text_cache_key(key, m->encoder, ids->data, keep->data, (size_t)M, r->job->threads);
+        const bool known = !plan && hm_text_cache_load(r->job->text_cache, key, states, (size_t)(M * W));
+        const hm_tensor *h = known ? NULL : hm_t5_forward(g, &m->t5, ids->data, keep->data, 1, M);
         if (!plan) {
-            hm_convert(r->text + b * M * W, HM_F32, h->data, h->dtype, (size_t)(M * W));
+            if (h) hm_convert(states, HM_F32, h->data, h->dtype, (size_t)(M * W));
+            if (h) hm_text_cache_save(r->job->text_cache, key, states, (size_t)(M * W));
             float *mask = r->text + 2 * M * W + b * M;
             for (int64_t i = 0; i < M; i++) mask[i] = (float)((const int32_t *)keep->data)[i];
             if (r->job->on_step && r->job->on_step(r->job->user, "text", b + 1, 2))

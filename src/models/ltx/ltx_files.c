@@ -11,6 +11,7 @@
 
 #include "formats/json.h"
 #include "models/ltx/ltx.h"
+#include "text/cache.h"
 
 static const char dit_prefix[] = "model.diffusion_model.";
 
@@ -264,6 +265,7 @@ himmel_status hm_ltx_open(void **self, const hm_model_files *files, himmel_error
         hm_ltx_close(m);
         return rc;
     }
+    hm_text_cache_encoder(m->encoder, m->shard, m->n_shards);
     count(m, m->main);
     count(m, m->upscaler);
     for (int i = 0; i < m->n_shards; i++) count(m, m->shard[i]);

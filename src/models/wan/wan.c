@@ -8,6 +8,7 @@
 #include "base/rng.h"
 #include "models/families.h"
 #include "models/wan/wan.h"
+#include "text/cache.h"
 
 enum { MAX_FRAMES = 241, NOISE_STREAM = 0x77616e00 };
 
@@ -94,12 +95,19 @@ static himmel_status encode_one(run *r, hm_graph *g, int which, himmel_error *er
     int n = 0;
     hm_tok_encode_padded(m->tok, prompt ? prompt : "", id, keep, HM_WAN_TOKENS);
     while (n < HM_WAN_TOKENS && keep[n]) n++;
-    const hm_tensor *h = hm_t5_forward(g, &m->t5, id, keep, 1, n); /* padding is masked in the original: leaving it out is the same */
+    const size_t numbers = (size_t)n * (size_t)m->t5.cfg.d_model;
+    uint8_t key[32];
     r->n_text[which] = n;
     if (!hm_is_plan(g)) {
-        r->text[which] = malloc((size_t)hm_numel(h) * sizeof(float));
+        r->text[which] = malloc(numbers * sizeof(float));
         if (!r->text[which]) return hm_fail(err, HIMMEL_ENOMEM, "wan: out of memory for the text");
-        hm_convert(r->text[which], HM_F32, h->data, h->dtype, (size_t)hm_numel(h));
+        hm_text_cache_key(key, m->encoder, id, keep, (size_t)n, r->job->threads);
+        if (hm_text_cache_load(r->job->text_cache, key, r->text[which], numbers)) return HIMMEL_OK;
+    }
+    const hm_tensor *h = hm_t5_forward(g, &m->t5, id, keep, 1, n); /* padding is masked in the original: leaving it out is the same */
+    if (!hm_is_plan(g)) {
+        hm_convert(r->text[which], HM_F32, h->data, h->dtype, numbers);
+        hm_text_cache_save(r->job->text_cache, key, r->text[which], numbers);
     }
     r->cost->text_gflop += 1e-9 * (double)hm_flops(g);
     hm_graph_reset(g);

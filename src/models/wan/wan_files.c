@@ -10,6 +10,7 @@
 
 #include "models/wan/vae_ops.h"
 #include "models/wan/wan.h"
+#include "text/cache.h"
 
 static bool contains(const char *path, const char *part)
 {
@@ -271,6 +272,7 @@ himmel_status hm_wan_open(void **self, const hm_model_files *files, himmel_error
         return rc;
     }
     choose(m);
+    hm_text_cache_encoder(m->encoder, &m->t5_st, 1);
     count(m, m->main, true);
     count(m, m->second, true);
     count(m, m->vae_st, false);
