@@ -5,6 +5,7 @@
  * Traps: inside a parallel region oneDNN runs with one thread whatever the primitive was made for: serial primitives
  * are made with one. Weights of convolutions go through the format oneDNN prefers (a reorder of a few kB). */
 #include <oneapi/dnnl/dnnl.h>
+#include <math.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,9 +24,9 @@ typedef const dnnl_memory_desc_t *cmd_t;
 enum { MAX_ARGS = 8, MAX_LANES = 256 };
 
 typedef struct {
-    int mm; /* 1 matmul, 0 convolution */
+    enum { CONV, MATMUL, TILE } what;
     int threads;
-    union { hm_mm mm; hm_cv cv; } u;
+    union { hm_mm mm; hm_cv cv; hm_i8 i8; } u;
 } prim_key;
 
 typedef struct {
@@ -41,8 +42,9 @@ struct hm_prim {
     int n_args, id[MAX_ARGS];
     md_t md[MAX_ARGS];
     prim_lane *lane[MAX_LANES];
-    dnnl_memory_t w_plain, w_own; /* convolution weights as given, and as preferred (owner's w_buf) */
-    hm_prim *wide;                /* bf16 on a machine that oneDNN has no bf16 for: the same in f32, */
+    dnnl_memory_t w_plain, w_own; /* weights as given, and as preferred (convolutions: in the owner's w_buf) */
+    size_t w_bytes;               /* int8: of a packed panel */
+    hm_prim *wide;                /* bf16 or int8 on a machine that oneDNN has no fast one for: the same in f32, */
     float *wide_buf[MAX_LANES];   /* operands widened into here first */
 };
 
@@ -226,6 +228,19 @@ static md_t md_bias(const hm_mm *m)
     return md_matrix(1, 1, m->n, m->tbias, (int64_t[3]){0, m->n, 1});
 }
 
+static dnnl_primitive_desc_t mm_desc(hm_prim *p, md_t *a, md_t *b, md_t *bias, md_t *c, dnnl_primitive_attr_t attr)
+{
+    dnnl_primitive_desc_t pd;
+#if V3
+    must(dnnl_matmul_primitive_desc_create(&pd, p->owner->engine, *a, *b, bias ? *bias : NULL, *c, attr));
+#else
+    dnnl_matmul_desc_t d;
+    must(dnnl_matmul_desc_init(&d, a, b, bias, c));
+    must(dnnl_primitive_desc_create(&pd, &d, attr, p->owner->engine, NULL));
+#endif
+    return pd;
+}
+
 static void mm_make(hm_prim *p)
 {
     const hm_mm *m = &p->key.u.mm;
@@ -238,14 +253,7 @@ static void mm_make(hm_prim *p)
     if (m->gelu) append_eltwise(po, dnnl_eltwise_gelu_tanh, 0);
     if (m->beta != 0) append_sum(po, m->beta);
     dnnl_primitive_attr_t attr = attr_new(po);
-    dnnl_primitive_desc_t pd;
-#if V3
-    must(dnnl_matmul_primitive_desc_create(&pd, p->owner->engine, a, b, m->bias ? bias : NULL, c, attr));
-#else
-    dnnl_matmul_desc_t d;
-    must(dnnl_matmul_desc_init(&d, &a, &b, m->bias ? &bias : NULL, &c));
-    must(dnnl_primitive_desc_create(&pd, &d, attr, p->owner->engine, NULL));
-#endif
+    dnnl_primitive_desc_t pd = mm_desc(p, &a, &b, m->bias ? &bias : NULL, &c, attr);
     dnnl_primitive_attr_destroy(attr);
     dnnl_post_ops_destroy(po);
     add_arg(p, DNNL_ARG_SRC, a);
@@ -256,7 +264,11 @@ static void mm_make(hm_prim *p)
 }
 
 static void cv_make(hm_prim *p);
+static void i8_make(hm_prim *p);
 static void wide_make(hm_prim *p);
+
+/* Runs inside parallel regions: on one thread, with a lane for each. */
+static bool is_serial(const prim_key *k) { return k->what == TILE || (k->what == MATMUL && k->u.mm.serial); }
 
 static hm_prim *get(hm_dnnl *d, const prim_key *key)
 {
@@ -269,10 +281,9 @@ static hm_prim *get(hm_dnnl *d, const prim_key *key)
     p->owner = d;
     const int before = omp_get_max_threads();
     omp_set_num_threads(key->threads);
-    const int lanes = key->mm && key->u.mm.serial ? d->threads : 1;
+    const int lanes = is_serial(key) ? d->threads : 1;
     wide_make(p);
-    if (!p->wide && key->mm) mm_make(p);
-    if (!p->wide && !key->mm) cv_make(p);
+    if (!p->wide) (key->what == MATMUL ? mm_make : key->what == TILE ? i8_make : cv_make)(p);
     omp_set_num_threads(before);
     for (int i = 0; i < lanes && !p->wide; i++) {
         lane_init(p, i);
@@ -291,7 +302,7 @@ hm_prim *hm_mm_get(hm_dnnl *d, const hm_mm *mm)
 {
     prim_key k;
     memset(&k, 0, sizeof k);
-    k.mm = 1;
+    k.what = MATMUL;
     k.threads = mm->serial ? 1 : d->threads;
     k.u.mm = *mm;
     return get(d, &k);
@@ -498,11 +509,85 @@ void hm_cv_run(hm_prim *p, const void *x, const void *w, const void *bias, void 
     omp_set_num_threads(before);
 }
 
-/* ---- bf16 where oneDNN has none (below AVX-512, and f32 operands with a bf16 result): widened to f32 ---- */
+/* ---- int8: a tile of rows by a packed panel of weights ---- */
+
+static md_t md_tile(int64_t rows, int64_t cols, dnnl_data_type_t t, dnnl_format_tag_t tag)
+{
+    const dnnl_dims_t dim = {rows, cols};
+    md_t m;
+#if V3
+    must(dnnl_memory_desc_create_with_tag(&m, 2, dim, t, tag));
+#else
+    must(dnnl_memory_desc_init_by_tag(&m, 2, dim, t, tag));
+#endif
+    return m;
+}
+
+static void i8_make(hm_prim *p)
+{
+    const hm_i8 *t = &p->key.u.i8;
+    md_t a = md_tile(HM_I8_ROWS, t->k, dnnl_s8, dnnl_ab), any = md_tile(t->k, t->n, dnnl_s8, dnnl_format_tag_any),
+         c = md_tile(HM_I8_ROWS, t->n, dnnl_s32, dnnl_ab), plain = md_tile(t->k, t->n, dnnl_s8, dnnl_ba);
+    dnnl_primitive_attr_t attr = attr_new(NULL);
+    dnnl_primitive_desc_t pd = mm_desc(p, &a, &any, NULL, &c, attr);
+    dnnl_primitive_attr_destroy(attr);
+    md_free(any);
+    md_t own = md_copy(dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0));
+    p->w_bytes = md_bytes(&own);
+    p->w_own = mem_new(p->owner, own);
+    p->w_plain = mem_new(p->owner, plain);
+    p->reorder = reorder_new(p->owner, plain, own, false);
+    md_free(plain);
+    add_arg(p, DNNL_ARG_SRC, a);
+    add_arg(p, DNNL_ARG_WEIGHTS, own);
+    add_arg(p, DNNL_ARG_DST, c);
+    finish(p, pd);
+}
+
+hm_prim *hm_i8_get(hm_dnnl *d, const hm_i8 *i8)
+{
+    prim_key k;
+    memset(&k, 0, sizeof k);
+    k.what = TILE;
+    k.threads = 1;
+    k.u.i8 = *i8;
+    return get(d, &k);
+}
+
+size_t hm_i8_panel_bytes(const hm_prim *p) { return p->w_bytes; }
+
+void hm_i8_pack(hm_prim *p, const int8_t *w, void *panel)
+{
+    if (p->wide) {
+        memcpy(panel, w, p->w_bytes);
+        return;
+    }
+    must(dnnl_memory_set_data_handle(p->w_plain, (void *)w));
+    must(dnnl_memory_set_data_handle(p->w_own, panel));
+    dnnl_exec_arg_t r[2] = {{DNNL_ARG_FROM, p->w_plain}, {DNNL_ARG_TO, p->w_own}};
+    must(dnnl_primitive_execute(p->reorder, p->owner->stream[0], 2, r));
+}
+
+static void wide_i8_run(hm_prim *p, int lane, const int8_t *a, const int8_t *w, int32_t *c);
+
+void hm_i8_run(hm_prim *p, int lane, const int8_t *a, const void *panel, int32_t *c)
+{
+    void *const data[MAX_ARGS] = {(void *)a, (void *)panel, c};
+    if (p->wide) wide_i8_run(p, lane, a, panel, c);
+    else execute(p, lane, data);
+}
+
+/* ---- bf16 where oneDNN has none (below AVX-512, and f32 operands with a bf16 result): widened to f32; int8 below VNNI ---- */
 
 static bool has_bf16(void)
 {
     return (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core;
+}
+
+/* Below VNNI oneDNN adds products of int8 in 16 bits, where they can overflow: there int8 is computed in f32 (exact up to 2^24). */
+static bool has_vnni(void)
+{
+    return (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_vnni) == dnnl_cpu_isa_avx512_core_vnni;
 }
 
 static int64_t cv_numel(const hm_cv *c, char which) /* x, w or y */
@@ -515,7 +600,15 @@ static int64_t cv_numel(const hm_cv *c, char which) /* x, w or y */
 static void wide_make(hm_prim *p)
 {
     size_t floats;
-    if (p->key.mm) {
+    if (p->key.what == TILE) {
+        const hm_i8 *t = &p->key.u.i8;
+        if (has_vnni()) return;
+        hm_mm m = {.batch = 1, .m = HM_I8_ROWS, .n = t->n, .k = t->k, .a = {0, t->k, 1}, .b = {0, 1, t->k}, .c = {0, t->n, 1},
+                   .ta = HM_F32, .tb = HM_F32, .tc = HM_F32, .tbias = HM_F32, .alpha = 1, .serial = 1};
+        floats = (size_t)(HM_I8_ROWS * t->k + t->n * t->k + HM_I8_ROWS * t->n);
+        p->wide = hm_mm_get(p->owner, &m);
+        p->w_bytes = (size_t)(t->n * t->k);
+    } else if (p->key.what == MATMUL) {
         hm_mm m = p->key.u.mm;
         const bool any = m.ta == HM_BF16 || m.tb == HM_BF16 || m.tc == HM_BF16;
         if (!any || (has_bf16() && m.ta == HM_BF16)) return;
@@ -532,7 +625,7 @@ static void wide_make(hm_prim *p)
         floats = (size_t)(cv_numel(&c, 'x') + cv_numel(&c, 'w') + cv_numel(&c, 'y') + c.out_c);
         p->wide = hm_cv_get(p->owner, &c);
     }
-    const int lanes = p->key.mm && p->key.u.mm.serial ? p->owner->threads : 1;
+    const int lanes = is_serial(&p->key) ? p->owner->threads : 1;
     for (int i = 0; i < lanes; i++)
         if (!(p->wide_buf[i] = malloc(floats * sizeof(float)))) abort();
 }
@@ -580,6 +673,21 @@ static void wide_cv_run(hm_prim *p, const void *x, const void *w, const void *bi
     hm_cv_run(p->wide, fx, c->kind == HM_CONV_BWD_W ? w : fw, c->bias ? fb : NULL, fy, add_w);
     if (bx) hm_convert((void *)x, HM_BF16, fx, HM_F32, nx);
     if (fwd) hm_convert(y, HM_BF16, fy, HM_F32, ny);
+}
+
+HM_CLONES static void i8_widen(float *restrict f, const int8_t *restrict q, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) f[i] = (float)q[i];
+}
+
+static void wide_i8_run(hm_prim *p, int lane, const int8_t *a, const int8_t *w, int32_t *c)
+{
+    const hm_i8 *t = &p->key.u.i8;
+    float *fa = p->wide_buf[lane], *fw = fa + HM_I8_ROWS * t->k, *fc = fw + t->n * t->k;
+    i8_widen(fa, a, HM_I8_ROWS * t->k);
+    i8_widen(fw, w, t->n * t->k);
+    hm_mm_run(p->wide, lane, fa, fw, NULL, fc);
+    for (int64_t i = 0; i < HM_I8_ROWS * t->n; i++) c[i] = (int32_t)lrintf(fc[i]);
 }
 
 static void prim_free(hm_prim *p)

@@ -25,6 +25,15 @@ typedef struct {
 hm_prim *hm_mm_get(hm_dnnl *d, const hm_mm *mm);
 void hm_mm_run(hm_prim *p, int lane, const void *a, const void *b, const void *bias, void *c);
 
+/* C [HM_I8_ROWS,n] int32 = A [HM_I8_ROWS,k] times a panel of n rows of weights, all int8, exact. The panel's bytes are as this machine
+ * likes them: made by hm_i8_pack (on the graph's thread) from [n,k], they fit every such primitive of this process. */
+enum { HM_I8_ROWS = 128 };
+typedef struct { int64_t n, k; } hm_i8;
+hm_prim *hm_i8_get(hm_dnnl *d, const hm_i8 *i8); /* serial */
+size_t hm_i8_panel_bytes(const hm_prim *p);
+void hm_i8_pack(hm_prim *p, const int8_t *w, void *panel);
+void hm_i8_run(hm_prim *p, int lane, const int8_t *a, const void *panel, int32_t *c);
+
 typedef enum { HM_CONV_FWD, HM_CONV_BWD_X, HM_CONV_BWD_W } hm_conv_kind;
 /* Channels-last activations of dtype act; weights [O,k...,I] (w_oik: [O,I,k...]) of dtype act (dW: f32). nd spatial axes. */
 typedef struct {

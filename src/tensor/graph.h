@@ -80,6 +80,9 @@ void *hm_as(hm_graph *g, const hm_tensor *w, hm_dtype dtype);
 /* dst[c] += sum over rows of src[r][c]: rows in order. dst must add (owner's f32) or is first zeroed. */
 void hm_colsum(hm_graph *g, hm_sink dst, const void *src, hm_dtype sd, int64_t rows, int64_t cols);
 
+/* y = x w^T + b, or its gelu, from the int8 copy of w; b in f32 or NULL. int8.c */
+void hm_int8_linear(hm_graph *g, const hm_tensor *x, const hm_int8 *w, const float *b, hm_tensor *y, bool gelu);
+
 /* n numbers of a quantised tensor from number at on, both multiples of the block, as f32. */
 void hm_block_to_f32(float *d, const void *s, hm_dtype t, int64_t at, int64_t n);
 

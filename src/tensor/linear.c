@@ -94,6 +94,12 @@ static hm_tensor *linear(hm_graph *g, hm_tensor *x, hm_tensor *w, hm_tensor *b, 
     dim[x->nd - 1] = w->dim[0];
     hm_tensor *y = hm_new(g, g->opts.act, x->nd, dim);
     const uint64_t mark = hm_scratch(g);
+    if (w->int8 && !g->opts.tape) {
+        hm_int8_linear(g, x, w->int8, hm_as(g, b, HM_F32), y, gelu);
+        hm_scratch_end(g, mark);
+        g->prof[HM_OP_LINEAR].fwd += hm_prof_now() - t0;
+        return y;
+    }
     operands o = {hm_as(g, w, g->opts.act), NULL, bias_dtype(g, b)};
     o.b = hm_as(g, b, o.tb);
     forward(g, x, &o, y, gelu);

@@ -32,12 +32,14 @@ static inline bool hm_is_weight(hm_dtype t) { return t < HM_I32; }
 enum { HM_MAX_DIM = 6 };
 
 typedef struct hm_tensor hm_tensor;
+typedef struct hm_int8 hm_int8;
 struct hm_tensor {
     hm_dtype dtype;
     int nd;
     int64_t dim[HM_MAX_DIM];
     void *data;       /* borrowed from arena, mapped file or caller; NULL in a plan */
     hm_tensor *grad;  /* parameters: the owner's f32 tensor or NULL; leaf activations: set by hm_backward; inner ones' memory is used again */
+    hm_int8 *int8;    /* parameters [O,I]: the owner's int8 copy, which hm_linear takes where there is no tape; else NULL */
     bool needs_grad;  /* parameters: set by the owner; activations: any input needs it and there is a tape */
 };
 
@@ -86,6 +88,13 @@ hm_tensor *hm_gather_rows(hm_graph *g, hm_tensor *x, const int32_t *rows, int64_
 hm_tensor *hm_linear(hm_graph *g, hm_tensor *x, hm_tensor *w, hm_tensor *b);
 /* The same with tanh-gelu applied (fused where there is no tape). */
 hm_tensor *hm_linear_gelu(hm_graph *g, hm_tensor *x, hm_tensor *w, hm_tensor *b);
+/* W8A8: a copy of w [O,I] as int8 with a scale for each of its rows, packed for this machine (VNNI; without it the products are
+ * computed in f32, no faster than bf16). The multiplication gives each row of x its own scale, too, and adds in int32. New: shapes
+ * only, enough for a plan; pack: the numbers (g: threads and scratch), once. NULL, false: out of memory. */
+hm_int8 *hm_int8_new(const hm_tensor *w);
+bool hm_int8_pack(hm_graph *g, hm_int8 *q, const hm_tensor *w);
+void hm_int8_free(hm_int8 *q);                   /* NULL is fine */
+uint64_t hm_int8_bytes(int64_t out, int64_t in); /* of a packed one, to 2 % where it is large */
 /* q [B,N,K*h], k [B,M,K*h], v [B,M,K*h] -> [B,N,K*h]. softmax(scale q k^T + bias + mask) v by query blocks, never
  * [N,N] in memory. key_mask [B,M] f32, added to scores (0 or -10000), may be NULL. bias [K,N,M] f32, may be
  * NULL, differentiable (T5). kv_len NULL. */

@@ -1,0 +1,184 @@
+/* int8.c - linear layers in int8: weights with a scale a row (output channel), activations with a scale a row (token).
+ * SPDX-License-Identifier: MIT
+ *   x [M,I] -> q int8 [M,I], sx [M];   y[m,o] = sx[m] sw[o] sum_i q[m,i] qw[o,i] + b[o]: the sum is exact
+ * Rows are split into tiles of HM_I8_ROWS, weights into panels of PANEL rows that oneDNN packed once. A tile times a panel stays in the
+ * second-level cache, where scales, bias and gelu are applied: int32 never goes to memory. Error: every q is off by at most half a
+ * step, so |y - exact| <= sum_i (sx |w_i| + sw |x_i|) / 2 + sx sw / 4. */
+#include <stdlib.h>
+#include "tensor/dnnl.h"
+
+enum { PANEL = 256, CHUNK = 1024, LEVELS = 127 };
+
+struct hm_int8 {
+    int64_t out, in;
+    float *scale;   /* [out] */
+    uint8_t *panel; /* panels one after the other, `stride` bytes apart */
+    size_t stride;
+};
+
+static int64_t n_panels(int64_t out) { return (out + PANEL - 1) / PANEL; }
+static size_t round64(size_t n) { return (n + 63) & ~(size_t)63; }
+
+/* ---- rounding a row ---- */
+
+/* Bits of the largest |x|: they order like the numbers, and NaN is above all. */
+HM_INLINE uint32_t top_bits(const float *x, int64_t n, uint32_t top)
+{
+#pragma omp simd reduction(max : top)
+    for (int64_t i = 0; i < n; i++) {
+        union { float f; uint32_t u; } v = {x[i]};
+        const uint32_t a = v.u & 0x7fffffffu;
+        top = a > top ? a : top;
+    }
+    return top;
+}
+
+/* A row of n numbers from number `at` on -> q; returns the scale: value = q * scale. Rows with NaN or infinity get such a scale. */
+HM_CLONES static float round_row(int8_t *restrict q, const void *x, hm_dtype t, int64_t at, int64_t n)
+{
+    float buf[CHUNK];
+    union { uint32_t u; float f; } top = {0};
+    for (int64_t i = 0; i < n; i += CHUNK) {
+        const int64_t k = HM_MIN((int64_t)CHUNK, n - i);
+        hm_load(buf, x, t, at + i, k);
+        top.u = top_bits(buf, k, top.u);
+    }
+    const float scale = top.f / LEVELS, inverse = top.f > 0 ? LEVELS / top.f : 0;
+    for (int64_t i = 0; i < n; i += CHUNK) {
+        const int64_t k = HM_MIN((int64_t)CHUNK, n - i);
+        hm_load(buf, x, t, at + i, k);
+#pragma omp simd
+        for (int64_t j = 0; j < k; j++) {
+            union { float f; uint32_t u; } v = {buf[j] * inverse + 12582912.0f}; /* 1.5 * 2^23: the integer is in the low bits */
+            q[i + j] = (int8_t)(uint8_t)(v.u & 255u);
+        }
+    }
+    return scale;
+}
+
+typedef struct {
+    int8_t *q;
+    float *scale;
+    const void *x;
+    hm_dtype t;
+    int64_t rows, cols;
+} round_job;
+
+/* Rows past the last are zeros: they fill up the last tile. */
+static void round_range(void *ctx, int64_t from, int64_t to, int tid)
+{
+    (void)tid;
+    const round_job *j = ctx;
+    for (int64_t r = from; r < to; r++)
+        if (r < j->rows) j->scale[r] = round_row(j->q + r * j->cols, j->x, j->t, r * j->cols, j->cols);
+        else memset(j->q + r * j->cols, 0, (size_t)j->cols);
+}
+
+/* ---- weights ---- */
+
+uint64_t hm_int8_bytes(int64_t out, int64_t in) { return (uint64_t)out * (uint64_t)in + 8 * (uint64_t)out; }
+
+static hm_prim *prim_of(hm_graph *g, const hm_int8 *w, int64_t panel)
+{
+    return hm_i8_get(g->dnnl, &(hm_i8){HM_MIN((int64_t)PANEL, w->out - panel * PANEL), w->in});
+}
+
+hm_int8 *hm_int8_new(const hm_tensor *w)
+{
+    assert(w->nd == 2 && w->dim[0] > 0 && w->dim[1] > 0);
+    hm_int8 *q = calloc(1, sizeof *q);
+    if (q) *q = (hm_int8){.out = w->dim[0], .in = w->dim[1]};
+    return q;
+}
+
+bool hm_int8_pack(hm_graph *g, hm_int8 *q, const hm_tensor *w)
+{
+    const int64_t O = q->out, I = q->in, n = n_panels(O);
+    assert(w->nd == 2 && w->dim[0] == O && w->dim[1] == I && !q->panel && !g->opts.plan);
+    for (int64_t p = 0; p < n; p++) q->stride = HM_MAX(q->stride, round64(hm_i8_panel_bytes(prim_of(g, q, p))));
+    q->scale = malloc((size_t)O * sizeof *q->scale);
+    q->panel = aligned_alloc(64, q->stride * (size_t)n);
+    if (!q->scale || !q->panel) return false;
+    const uint64_t mark = hm_scratch(g);
+    float *wide = hm_alloc(g, (uint64_t)(PANEL * I) * sizeof *wide);
+    int8_t *plain = hm_alloc(g, (uint64_t)(PANEL * I));
+    for (int64_t p = 0; p < n; p++) {
+        const int64_t rows = HM_MIN((int64_t)PANEL, O - p * PANEL);
+        const char *from = (const char *)w->data + hm_dtype_bytes(w->dtype, (uint64_t)(p * PANEL * I));
+        hm_copy(g, wide, HM_F32, false, from, w->dtype, rows * I);
+        round_job j = {plain, q->scale + p * PANEL, wide, HM_F32, rows, I};
+        hm_parallel(g, rows, 1, I, round_range, &j);
+        hm_i8_pack(prim_of(g, q, p), plain, q->panel + (size_t)p * q->stride);
+    }
+    hm_scratch_end(g, mark);
+    return true;
+}
+
+void hm_int8_free(hm_int8 *q)
+{
+    if (!q) return;
+    free(q->scale);
+    free(q->panel);
+    free(q);
+}
+
+/* ---- multiplication ---- */
+
+typedef struct {
+    const hm_int8 *w;
+    hm_prim *whole, *last; /* panels of PANEL rows, and the last one */
+    const int8_t *q;       /* [tiles * HM_I8_ROWS, in] */
+    const float *scale, *bias;
+    int32_t *sum;          /* [threads][HM_I8_ROWS, PANEL] */
+    hm_tensor *y;
+    int64_t rows, tiles;
+    bool gelu;
+} mul_job;
+
+/* n numbers of a row of y from channel `from` on. */
+HM_CLONES static void finish_row(const mul_job *j, const int32_t *restrict sum, int64_t row, int64_t from, int64_t n)
+{
+    float v[PANEL];
+    const float *restrict sw = j->w->scale + from, sx = j->scale[row];
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) v[i] = (float)sum[i] * (sx * sw[i]);
+    if (j->bias) {
+        const float *restrict b = j->bias + from;
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) v[i] += b[i];
+    }
+    if (j->gelu) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) v[i] = hm_gelu1(v[i]);
+    }
+    hm_store(j->y->data, j->y->dtype, row * j->w->out + from, v, n);
+}
+
+/* Tasks are panel by panel, so that a panel is used while it is in the cache. */
+static void mul_task(void *ctx, int64_t task, int64_t end, int tid)
+{
+    const mul_job *j = ctx;
+    (void)end;
+    const int64_t panel = task / j->tiles, tile = task % j->tiles, from = panel * PANEL, n = HM_MIN((int64_t)PANEL, j->w->out - from);
+    int32_t *sum = j->sum + (int64_t)tid * HM_I8_ROWS * PANEL;
+    hm_i8_run(n == PANEL ? j->whole : j->last, tid, j->q + tile * HM_I8_ROWS * j->w->in, j->w->panel + (size_t)panel * j->w->stride, sum);
+    for (int64_t r = 0, row = tile * HM_I8_ROWS; r < HM_I8_ROWS && row < j->rows; r++, row++) finish_row(j, sum + r * n, row, from, n);
+}
+
+void hm_int8_linear(hm_graph *g, const hm_tensor *x, const hm_int8 *w, const float *b, hm_tensor *y, bool gelu)
+{
+    assert(hm_last(x) == w->in && hm_last(y) == w->out);
+    const int64_t M = hm_rows(x), tiles = (M + HM_I8_ROWS - 1) / HM_I8_ROWS, padded = tiles * HM_I8_ROWS;
+    g->flops += 2 * (uint64_t)(M * w->in * w->out);
+    const uint64_t mark = hm_scratch(g);
+    int8_t *q = hm_alloc(g, (uint64_t)(padded * w->in));
+    float *scale = hm_alloc(g, (uint64_t)padded * sizeof *scale);
+    int32_t *sum = hm_alloc(g, (uint64_t)g->threads * HM_I8_ROWS * PANEL * sizeof *sum);
+    if (!g->opts.plan && M) {
+        round_job r = {q, scale, x->data, x->dtype, M, w->in};
+        hm_parallel(g, padded, 1, w->in, round_range, &r);
+        mul_job j = {w, prim_of(g, w, 0), prim_of(g, w, n_panels(w->out) - 1), q, scale, b, sum, y, M, tiles, gelu};
+        hm_parallel_tasks(g, tiles * n_panels(w->out), mul_task, &j);
+    }
+    hm_scratch_end(g, mark);
+}
