@@ -59,6 +59,7 @@ typedef struct {
     const char *time_server; /* RFC 3161, http://...: stamps every result; NULL = none, and same request, same bytes */
     const char *cache; /* folder for what text encoders of released models said, 256 MiB at most, made when needed; NULL = none */
     uint64_t max_memory; /* bytes that a film may need; 0 = what the machine and the process's control group have free */
+    const char *precision; /* of a released transformer's linear layers: "bf16" (NULL) or "int8": faster, half the memory, coarser */
 } himmel_options;
 
 HIMMEL_API himmel_options himmel_options_default(void);
@@ -93,6 +94,8 @@ typedef struct {
     const char *family;       /* "himmel", "ltx-video" */
     const char *missing;      /* what else is needed for a film, as a sentence; "" = nothing */
     const char *loras;        /* what was merged: "NAME:STRENGTH:SHA-256, ..."; "" = nothing */
+    const char *precision;    /* "bf16" or "int8", as opened */
+    uint64_t weight_bytes;    /* of all weights as a film uses them: int8 where they are */
 } himmel_model_info;
 
 /* What is open; strings live as long as ctx. */

@@ -23,6 +23,7 @@ typedef enum {
     O_MODEL,
     O_WITH,
     O_LORA,
+    O_PRECISION,
     O_THREADS,
     O_MAX_MEMORY,
     O_EXPAND,
@@ -59,6 +60,7 @@ static const struct {
                {"model", 'm', O_MODEL, true},
                {"with", 'w', O_WITH, true},
                {"lora", 0, O_LORA, true},
+               {"precision", 0, O_PRECISION, true},
                {"threads", 't', O_THREADS, true},
                {"max-memory", 0, O_MAX_MEMORY, true},
                {"expand", 0, O_EXPAND, false},
@@ -222,6 +224,9 @@ static bool take(cli_args *a, option_id id, const char *name, const char *v)
         a->with[a->n_with++] = v;
         return true;
     case O_LORA: return take_lora(a, name, v);
+    case O_PRECISION:
+        a->precision = v;
+        return !strcmp(v, "bf16") || !strcmp(v, "int8") || args_wrong(name, v, "wants bf16 or int8");
     case O_EXPAND: a->expand = true; return true;
     case O_PREVIEW: a->preview = true; return true;
     case O_JSON: a->json = true; return true;

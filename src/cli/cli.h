@@ -34,6 +34,7 @@ typedef struct {
     himmel_lora lora[8]; /* path: malloc'ed where a strength stands behind it, see lora_path */
     char *lora_path[8];
     int n_loras;
+    const char *precision; /* NULL: not said */
     bool has_size, has_seconds, has_fps, has_steps, has_guidance; /* said, not the default */
     bool has_seed, expand, preview, json, verbose, quiet, help, version, plan_only, no_cache;
 } cli_args;

@@ -39,6 +39,7 @@ static const char main_help[] =
     "  -m, --model FILE      weights, or the index or folder of their shards (himmel-1.safetensors found beside the program); also HIMMEL_MODEL\n"
     "  -w, --with FILE       what a released model needs beside it: text encoder, tokenizer, upscaler (again for more)\n"
     "      --lora FILE[:N]   a LoRA merged into a released model with strength N (1); again for more\n"
+    "      --precision P     bf16, or int8: Wan and LTX-Video faster in half the memory, coarser   (bf16)\n"
     "  -t, --threads N       of the networks (all cores); part of what the bytes depend on\n"
     "      --no-cache        encode the words anew; else what a text encoder said is kept in $XDG_CACHE_HOME/himmel or ~/.cache/himmel\n"
     "      --max-memory MIB  refuse what would need more (what is free)\n"

@@ -74,12 +74,14 @@ static void info_json(const himmel_model_info *i, const himmel_request *r, const
                 {"licence", i->licence},
                 {"data_sha256", i->data_sha256},
                 {"loras", i->loras},
+                {"precision", i->precision},
                 {"isa", i->isa}};
     printf("{\"event\":\"info\",\"version\":\"%s\"", himmel_version());
     for (size_t k = 0; k < sizeof text / sizeof *text; k++) {
         printf(",\"%s\":", text[k].key);
         cli_json_string(stdout, text[k].value);
     }
+    printf(",\"weight_bytes\":%llu", (unsigned long long)i->weight_bytes);
     printf(",\"bytes\":%llu,\"parameters\":%llu,\"threads\":%d,\"peak_gflops\":%.1f",
            (unsigned long long)i->file_bytes, (unsigned long long)i->n_params, i->threads, peak);
     if (p->peak_bytes)
@@ -109,6 +111,7 @@ static void info_text(const himmel_model_info *i, double peak)
     printf("file       %s, %.1f MiB\n", i->path, (double)i->file_bytes / (1 << 20));
     printf("sha256     %s\n", i->sha256);
     if (*i->loras) printf("loras      %s\n", i->loras);
+    printf("precision  %s, weights of %.1f MiB\n", i->precision, (double)i->weight_bytes / (1 << 20));
     printf("trained on %s\n", *i->data_sha256 ? i->data_sha256 : "no manifest in the file");
     printf("machine    %s, %d threads, %.0f GFLOPS in bf16\n", i->isa, i->threads, peak);
 }
@@ -119,7 +122,7 @@ int cmd_info(int argc, char **argv, const cli_env *env)
     himmel_error err = {0};
     const bool parsed = args_parse(&a, HIMMEL_FILM, argc, argv);
     if (!parsed || (a.prompt && a.model)) {
-        if (parsed) fprintf(stderr, "himmel: info takes one model: FILE or --model FILE, --with FILE, --lora FILE, --threads and --json\n");
+        if (parsed) fprintf(stderr, "himmel: info takes one model: FILE or --model FILE, --with FILE, --lora FILE, --precision, --threads and --json\n");
         args_free(&a);
         return EXIT_USAGE;
     }

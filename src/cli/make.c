@@ -164,6 +164,7 @@ himmel_options make_options(const cli_args *a, const cli_env *env)
     o.identity = env->identity;
     o.with = a->with, o.n_with = a->n_with;
     o.loras = a->lora, o.n_loras = a->n_loras;
+    o.precision = a->precision;
     o.time_server = env->time_server;
     o.cache = a->no_cache ? NULL : env->cache;
     o.max_memory = (uint64_t)a->max_memory_mib << 20;

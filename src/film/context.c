@@ -86,6 +86,8 @@ static himmel_status open_model(himmel_ctx *ctx, const himmel_options *o, himmel
         return hm_fail(err, HIMMEL_EINVAL, "%s: himmel-1 needs no further files", ctx->path);
     if (own && o->n_loras)
         return hm_fail(err, HIMMEL_EINVAL, "%s: LoRA files are for released models, himmel-1 takes none", o->loras[0].path);
+    if (own && ctx->int8)
+        return hm_fail(err, HIMMEL_EINVAL, "%s: precision int8 is for Wan and LTX-Video, himmel-1 computes in bf16", ctx->path);
     if (own) return hm_himmel1_open(&ctx->model, ctx->path, err);
     if (o->n_with < 0 || o->n_with > HM_MODEL_MAX_FILES - 1)
         return hm_fail(err, HIMMEL_EINVAL, "%d further files are named, at most %d are possible", o->n_with,
@@ -95,7 +97,7 @@ static himmel_status open_model(himmel_ctx *ctx, const himmel_options *o, himmel
         return hm_fail(err, HIMMEL_EINVAL, "%d LoRA files are named, at most %d are possible", o->n_loras, (int)HM_MAX_LORAS);
     hm_lora loras[HM_MAX_LORAS];
     for (int i = 0; i < o->n_loras; i++) loras[i] = (hm_lora){o->loras[i].path, o->loras[i].strength};
-    rc = hm_model_open(&ctx->released, &(hm_model_files){paths, o->n_with + 1, loras, o->n_loras}, err);
+    rc = hm_model_open(&ctx->released, &(hm_model_files){paths, o->n_with + 1, loras, o->n_loras, ctx->int8}, err);
     if (!rc) hm_model_get_facts(ctx->released, &ctx->facts);
     return rc ? rc : name_loras(ctx, o, err);
 }
@@ -145,6 +147,9 @@ himmel_status himmel_open(himmel_ctx **out, const char *path, const himmel_optio
     if (!path) rc = find_weights(ctx->path, sizeof ctx->path, err);
     else if ((size_t)snprintf(ctx->path, sizeof ctx->path, "%s", path) >= sizeof ctx->path)
         rc = hm_fail(err, HIMMEL_EINVAL, "%.100s...: path is too long", path);
+    ctx->int8 = o.precision && !strcmp(o.precision, "int8");
+    if (!rc && o.precision && !ctx->int8 && strcmp(o.precision, "bf16"))
+        rc = hm_fail(err, HIMMEL_EINVAL, "precision is \"%.40s\", must be bf16 or int8", o.precision);
     if (!rc && o.time_server && (size_t)snprintf(ctx->time_server, sizeof ctx->time_server, "%s", o.time_server) >=
                                     sizeof ctx->time_server)
         rc = hm_fail(err, HIMMEL_EINVAL, "time stamp server %.100s...: its address is too long", o.time_server);
@@ -199,6 +204,8 @@ himmel_status himmel_info(himmel_ctx *ctx, himmel_model_info *info, himmel_error
                                 .config = meta(ctx, "config"),
                                 .isa = ctx->isa,
                                 .loras = ctx->loras,
+                                .precision = ctx->int8 ? "int8" : "bf16",
+                                .weight_bytes = ctx->released ? ctx->facts.file_bytes - ctx->facts.int8_from + ctx->facts.int8_bytes : ctx->file_bytes,
                                 .file_bytes = ctx->file_bytes,
                                 .n_params = ctx->n_params,
                                 .threads = ctx->threads};

@@ -17,6 +17,7 @@ struct himmel_ctx {
     hm_model_facts facts;   /* of the released one */
     char sha256[65];        /* of its file; "" = not computed yet (hm_ctx_sha256) */
     char loras[1400];       /* "NAME:STRENGTH:SHA-256, ..." of what was merged into it */
+    bool int8;              /* its linear layers are computed in int8 */
     char path[4096], isa[64];
     int threads;
     uint64_t file_bytes, n_params;

@@ -146,6 +146,7 @@ static void make_tags(job *j)
     add_tag(j, "model", j->ctx->facts.name);
     add_tag(j, "model_sha256", hm_ctx_sha256(j->ctx));
     add_tag(j, "loras", j->ctx->loras);
+    add_tag(j, "precision", j->ctx->int8 ? "int8" : "");
     add_tag(j, "software", j->tag_text[1]);
 }
 
@@ -213,8 +214,8 @@ static himmel_status plan_job(himmel_ctx *ctx, const himmel_request *req, const 
                                .base_height = mj->height,
                                .gflop_sample = c->text_gflop + c->sample_gflop,
                                .gflop_film = c->decode_gflop,
-                               .peak_bytes = c->peak_bytes + ctx->facts.file_bytes + outside,
-                               .stays_bytes = c->peak_bytes + ctx->facts.merged_bytes + outside,
+                               .peak_bytes = c->peak_bytes + ctx->facts.file_bytes - ctx->facts.int8_from + ctx->facts.int8_bytes + outside,
+                               .stays_bytes = c->peak_bytes + ctx->facts.merged_bytes + ctx->facts.int8_bytes + outside,
                                .available_bytes = hm_memory_available(ctx->max_memory)};
     return HIMMEL_OK;
 }

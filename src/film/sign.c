@@ -37,6 +37,7 @@ static char *request_text(const hm_signer *s)
                 r->guidance, r->visible_mark);
     if (r->step_cache > 0) hm_str_addf(&t, "step cache %.17g\n", r->step_cache);
     if (*s->ctx->loras) hm_str_addf(&t, "loras %s\n", s->ctx->loras);
+    if (s->ctx->int8) hm_str_addf(&t, "precision int8\n");
     hm_str_addf(&t, "prompt %s\nnegative %s\n%s", prompt, negative, settings);
     return t.data;
 }

@@ -1,6 +1,7 @@
 /* model.c - the released families, and which of them a file belongs to.   SPDX-License-Identifier: MIT */
 #include "models/model.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "formats/safetensors.h"
@@ -9,6 +10,8 @@
 struct hm_model {
     const hm_model_ops *ops;
     void *self;
+    pthread_mutex_t lock; /* of ready */
+    bool ready;           /* prepared for runs */
 };
 
 static const hm_model_ops *const families[] = {&hm_ltx_ops, &hm_wan_ops};
@@ -40,15 +43,20 @@ himmel_status hm_model_open(hm_model **out, const hm_model_files *files, himmel_
     if (!m) return hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", paths[0]);
     m->ops = families[f];
     const himmel_status rc = m->ops->open(&m->self, files, err);
-    if (rc) free(m);
-    else *out = m;
-    return rc;
+    if (rc) {
+        free(m);
+        return rc;
+    }
+    pthread_mutex_init(&m->lock, NULL);
+    *out = m;
+    return HIMMEL_OK;
 }
 
 void hm_model_close(hm_model *m)
 {
     if (!m) return;
     m->ops->close(m->self);
+    pthread_mutex_destroy(&m->lock);
     free(m);
 }
 
@@ -102,9 +110,19 @@ himmel_status hm_model_plan(const hm_model *m, const hm_model_job *job, hm_model
     return rc ? rc : m->ops->plan(m->self, job, cost, err);
 }
 
+static himmel_status prepare(hm_model *m, int threads, himmel_error *err)
+{
+    pthread_mutex_lock(&m->lock);
+    const himmel_status rc = m->ready || !m->ops->prepare ? HIMMEL_OK : m->ops->prepare(m->self, threads, err);
+    m->ready = !rc;
+    pthread_mutex_unlock(&m->lock);
+    return rc;
+}
+
 himmel_status hm_model_run(const hm_model *m, const hm_model_job *job, hm_model_cost *cost, himmel_error *err)
 {
     *cost = (hm_model_cost){0};
-    const himmel_status rc = hm_model_check(m, job, err);
+    himmel_status rc = hm_model_check(m, job, err);
+    if (!rc) rc = prepare((hm_model *)(uintptr_t)m, job->threads, err); /* the only change after opening */
     return rc ? rc : m->ops->run(m->self, job, cost, err);
 }

@@ -15,6 +15,7 @@ typedef struct {
     int n_paths;
     const hm_lora *loras; /* merged into the transformer */
     int n_loras;
+    bool int8; /* linear layers of the transformer's blocks in int8 */
 } hm_model_files;
 /* What was opened, and what a job may ask of it. */
 typedef struct {
@@ -24,6 +25,7 @@ typedef struct {
         missing[400]; /* a sentence on what else is needed for a film and where it may lie; "" = nothing is */
     uint64_t n_params, file_bytes; /* of all files */
     uint64_t merged_bytes;         /* weights that LoRAs changed: unlike mapped ones they stay in memory */
+    uint64_t int8_bytes, int8_from; /* of the int8 copies, which stay as well, and of the weights that are not read beside them; 0 = none */
     int side_step;                 /* width and height: multiples of it */
     int frame_step;                /* frames: 1 + a multiple of it */
     int max_frames;
@@ -78,6 +80,8 @@ typedef struct {
     himmel_status (*open)(void **self, const hm_model_files *files, himmel_error *err);
     void (*close)(void *self); /* NULL is fine */
     void (*facts)(const void *self, hm_model_facts *f);
+    /* What costs time and memory and only a run needs; before the first one, on one thread. NULL: nothing. */
+    himmel_status (*prepare)(void *self, int threads, himmel_error *err);
     himmel_status (*plan)(const void *self, const hm_model_job *job, hm_model_cost *cost, himmel_error *err);
     himmel_status (*run)(const void *self, const hm_model_job *job, hm_model_cost *cost, himmel_error *err);
 } hm_model_ops;

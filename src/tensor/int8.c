@@ -94,11 +94,17 @@ hm_int8 *hm_int8_new(const hm_tensor *w)
 bool hm_int8_pack(hm_graph *g, hm_int8 *q, const hm_tensor *w)
 {
     const int64_t O = q->out, I = q->in, n = n_panels(O);
-    assert(w->nd == 2 && w->dim[0] == O && w->dim[1] == I && !q->panel && !g->opts.plan);
+    assert(w->nd == 2 && w->dim[0] == O && w->dim[1] == I && !g->opts.plan);
+    if (q->panel) return true;
     for (int64_t p = 0; p < n; p++) q->stride = HM_MAX(q->stride, round64(hm_i8_panel_bytes(prim_of(g, q, p))));
     q->scale = malloc((size_t)O * sizeof *q->scale);
     q->panel = aligned_alloc(64, q->stride * (size_t)n);
-    if (!q->scale || !q->panel) return false;
+    if (!q->scale || !q->panel) {
+        free(q->scale);
+        free(q->panel);
+        q->scale = NULL, q->panel = NULL;
+        return false;
+    }
     const uint64_t mark = hm_scratch(g);
     float *wide = hm_alloc(g, (uint64_t)(PANEL * I) * sizeof *wide);
     int8_t *plain = hm_alloc(g, (uint64_t)(PANEL * I));

@@ -90,7 +90,7 @@ hm_tensor *hm_linear(hm_graph *g, hm_tensor *x, hm_tensor *w, hm_tensor *b);
 hm_tensor *hm_linear_gelu(hm_graph *g, hm_tensor *x, hm_tensor *w, hm_tensor *b);
 /* W8A8: a copy of w [O,I] as int8 with a scale for each of its rows, packed for this machine (VNNI; without it the products are
  * computed in f32, no faster than bf16). The multiplication gives each row of x its own scale, too, and adds in int32. New: shapes
- * only, enough for a plan; pack: the numbers (g: threads and scratch), once. NULL, false: out of memory. */
+ * only, enough for a plan; pack: the numbers (g: threads and scratch), if they are not there yet. NULL, false: out of memory. */
 hm_int8 *hm_int8_new(const hm_tensor *w);
 bool hm_int8_pack(hm_graph *g, hm_int8 *q, const hm_tensor *w);
 void hm_int8_free(hm_int8 *q);                   /* NULL is fine */

@@ -108,7 +108,7 @@ static double film(const char *const *paths, int n_paths, const hm_lora *loras, 
     hm_model_cost c;
     seen s = {.in_range = true};
     hm_model_job job = {.prompt = "a cat", .width = 32, .height = 32, .n_frames = 9, .fps = 16, .seed = 3, .steps = 4, .guidance = 1, .threads = 1, .on_frame = on_frame, .user = &s};
-    himmel_status rc = hm_model_open(&m, &(hm_model_files){paths, n_paths, loras, n}, err);
+    himmel_status rc = hm_model_open(&m, &(hm_model_files){paths, n_paths, loras, n, false}, err);
     if (!rc) rc = hm_model_run(m, &job, &c, err);
     hm_model_close(m);
     CHECK(!rc && s.next == 9, "%s", err->message);

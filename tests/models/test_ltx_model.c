@@ -167,7 +167,7 @@ static void refused(const char *const *paths, int n, himmel_status code, const c
 {
     hm_model *m;
     himmel_error err = {0};
-    const himmel_status rc = hm_model_open(&m, &(hm_model_files){paths, n, NULL, 0}, &err);
+    const himmel_status rc = hm_model_open(&m, &(hm_model_files){paths, n, NULL, 0, false}, &err);
     if (rc != code || !strstr(err.message, part)) fprintf(stderr, "%d: %s\n", (int)rc, err.message);
     OK(rc == code && strstr(err.message, part) && !m);
 }
@@ -200,16 +200,16 @@ int main(void)
     hm_model *m;
     himmel_error err = {0};
     hm_model_facts f;
-    OK(!hm_model_open(&m, &(hm_model_files){(const char *[]){main_file}, 1, NULL, 0}, &err));
+    OK(!hm_model_open(&m, &(hm_model_files){(const char *[]){main_file}, 1, NULL, 0, false}, &err));
     hm_model_get_facts(m, &f);
     OK(!strcmp(f.family, "ltx-video") && strstr(f.missing, "text encoder") && f.side_step == 32 &&
        f.frame_step == 8);
     hm_model_close(m);
-    OK(!hm_model_open(&m, &(hm_model_files){(const char *[]){main_file, t5_file}, 2, NULL, 0}, &err));
+    OK(!hm_model_open(&m, &(hm_model_files){(const char *[]){main_file, t5_file}, 2, NULL, 0, false}, &err));
     hm_model_get_facts(m, &f);
     OK(strstr(f.missing, "tokenizer"));
     hm_model_close(m);
-    OK(!hm_model_open(&m, &(hm_model_files){(const char *[]){main_file, t5_file, tok}, 3, NULL, 0}, &err));
+    OK(!hm_model_open(&m, &(hm_model_files){(const char *[]){main_file, t5_file, tok}, 3, NULL, 0, false}, &err));
     hm_model_get_facts(m, &f);
     OK(!*f.missing && strstr(f.name, "LTX-Video") && strstr(f.name, "0.9.5") && f.steps == 40);
     films(m);
@@ -225,8 +225,8 @@ int main(void)
     OK(!write_shards(t5_file, dir, &err));
     seen whole, split;
     hm_model *one;
-    OK(!hm_model_open(&one, &(hm_model_files){(const char *[]){main_file, t5_file, tok}, 3, NULL, 0}, &err));
-    OK(!hm_model_open(&m, &(hm_model_files){(const char *[]){main_file, index, tok}, 3, NULL, 0}, &err));
+    OK(!hm_model_open(&one, &(hm_model_files){(const char *[]){main_file, t5_file, tok}, 3, NULL, 0, false}, &err));
+    OK(!hm_model_open(&m, &(hm_model_files){(const char *[]){main_file, index, tok}, 3, NULL, 0, false}, &err));
     hm_model_job w = usual(&whole), x = usual(&split);
     OK(film(one, &w, &whole) == film(m, &x, &split));
     hm_model_close(one);
@@ -234,7 +234,7 @@ int main(void)
 
     /* two passes: 96x96 is too small to have one at two thirds that is the same; the upscaler's sizes go back
      * to the job's */
-    OK(!hm_model_open(&m, &(hm_model_files){(const char *[]){main_file, tok, FIXTURES "/ltx_upsampler_spatial.safetensors", t5_file}, 4, NULL, 0}, &err));
+    OK(!hm_model_open(&m, &(hm_model_files){(const char *[]){main_file, tok, FIXTURES "/ltx_upsampler_spatial.safetensors", t5_file}, 4, NULL, 0, false}, &err));
     seen s;
     hm_model_job job = usual(&s);
     hm_model_cost c;

@@ -70,7 +70,7 @@ static hm_model *opened(const char *const *paths, int n, const char *name)
     hm_model *m;
     himmel_error err = {0};
     hm_model_facts f;
-    const himmel_status rc = hm_model_open(&m, &(hm_model_files){paths, n, NULL, 0}, &err);
+    const himmel_status rc = hm_model_open(&m, &(hm_model_files){paths, n, NULL, 0, false}, &err);
     if (rc) fprintf(stderr, "%s\n", err.message);
     OK(!rc);
     if (rc) exit(1);
@@ -197,7 +197,7 @@ static void experts(void)
     OK(usual_film(m) == pair); /* whichever is named first */
     hm_model_close(m);
     himmel_error err = {0};
-    OK(!hm_model_open(&m, &(hm_model_files){(const char *[]){low, F("wan21_vae"), F("umt5_tiny"), tok}, 4, NULL, 0}, &err));
+    OK(!hm_model_open(&m, &(hm_model_files){(const char *[]){low, F("wan21_vae"), F("umt5_tiny"), tok}, 4, NULL, 0, false}, &err));
     hm_model_get_facts(m, &f);
     OK(strstr(f.missing, "high-noise one too"));
     hm_model_close(m);
@@ -296,7 +296,7 @@ static void refused(const char *const *paths, int n, himmel_status code, const c
 {
     hm_model *m;
     himmel_error err = {0};
-    const himmel_status rc = hm_model_open(&m, &(hm_model_files){paths, n, NULL, 0}, &err);
+    const himmel_status rc = hm_model_open(&m, &(hm_model_files){paths, n, NULL, 0, false}, &err);
     if (rc != code || !strstr(err.message, part)) fprintf(stderr, "%d: %s\n", (int)rc, err.message);
     OK(rc == code && strstr(err.message, part) && !m);
 }
@@ -313,7 +313,7 @@ static void wrong_files(void)
     } steps[] = {{F("wan21_vae"), "autoencoder"}, {F("umt5_tiny"), "text encoder"}, {tok, "tokenizer"}};
     const char *paths[4] = {t2v};
     for (int i = 0; i < 3; i++) { /* what is missing is said one after the other */
-        OK(!hm_model_open(&m, &(hm_model_files){paths, 1 + i, NULL, 0}, &err));
+        OK(!hm_model_open(&m, &(hm_model_files){paths, 1 + i, NULL, 0, false}, &err));
         hm_model_get_facts(m, &f);
         OK(strstr(f.missing, steps[i].says));
         hm_model_close(m);

@@ -28,6 +28,8 @@ static void ltx_facts(const void *self, hm_model_facts *f)
                           .n_params = m->n_params,
                           .file_bytes = m->file_bytes,
                           .merged_bytes = m->merged_bytes,
+                          .int8_bytes = m->int8.bytes,
+                          .int8_from = m->int8.in_place_of,
                           .side_step = m->vae.scale_s,
                           .frame_step = m->vae.scale_t,
                           .max_frames = MAX_FRAMES,
@@ -55,6 +57,18 @@ static void ltx_facts(const void *self, hm_model_facts *f)
                  "%.120s: its tokenizer is missing: name T5's spiece.model with --with FILE, or put it "
                  "beside the checkpoint",
                  hm_st_path(m->main));
+}
+
+static himmel_status ltx_prepare(void *self, int threads, himmel_error *err)
+{
+    hm_ltx *m = self;
+    hm_graph *g;
+    if (!m->int8.bytes) return HIMMEL_OK;
+    himmel_status rc = hm_graph_new(&g, &(hm_graph_opts){.act = HM_BF16, .n_threads = threads}, err);
+    if (rc) return rc;
+    rc = hm_dit_params(&m->dit, "", hm_int8_fill, g, err);
+    hm_graph_free(g);
+    return rc;
 }
 
 /* ---- a job's passes ---- */
@@ -419,5 +433,6 @@ const hm_model_ops hm_ltx_ops = {.family = "ltx-video",
                                  .open = hm_ltx_open,
                                  .close = hm_ltx_close,
                                  .facts = ltx_facts,
+                                 .prepare = ltx_prepare,
                                  .plan = ltx_plan,
                                  .run = ltx_run};

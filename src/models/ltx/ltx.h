@@ -7,6 +7,7 @@
 #define HM_LTX_H
 
 #include "models/ltx/pipe.h"
+#include "models/int8.h"
 #include "models/model.h"
 #include "text/tokenizer.h"
 
@@ -34,6 +35,7 @@ typedef struct {
     bool distilled, stochastic;
     char version[32];
     uint64_t n_params, n_transformer, file_bytes, merged_bytes;
+    hm_int8_sum int8;
 } hm_ltx;
 
 himmel_status hm_ltx_open(void **self, const hm_model_files *files, himmel_error *err);

@@ -261,6 +261,7 @@ himmel_status hm_ltx_open(void **self, const hm_model_files *files, himmel_error
         rc = hm_fail(err, HIMMEL_EMODEL, "the tokenizer has %d pieces, the text encoder only %d",
                      hm_tok_size(m->tok), m->t5.cfg.vocab);
     if (!rc) rc = hm_lora_merge(m->main, dit_prefix, other_name, files->loras, files->n_loras, &m->merged_bytes, err);
+    if (!rc && files->int8) rc = hm_dit_params(&m->dit, "", hm_int8_add, &m->int8, err);
     if (rc) {
         hm_ltx_close(m);
         return rc;
@@ -277,6 +278,7 @@ void hm_ltx_close(void *self)
 {
     hm_ltx *m = self;
     if (!m) return;
+    if (m->dit.layers) hm_dit_params(&m->dit, "", hm_int8_drop, NULL, NULL);
     hm_dit_deinit(&m->dit);
     hm_vae_deinit(&m->vae);
     hm_upsampler_deinit(&m->up);

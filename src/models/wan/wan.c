@@ -28,6 +28,8 @@ static void wan_facts(const void *self, hm_model_facts *f)
                           .n_params = m->n_params,
                           .file_bytes = m->file_bytes,
                           .merged_bytes = m->merged_bytes,
+                          .int8_bytes = m->int8.bytes,
+                          .int8_from = m->int8.in_place_of,
                           .side_step = m->vae ? 2 * hm_wan_vae_stride(m->vae) : m->dit.cfg.out_dim == 48 ? 32 : 16,
                           .frame_step = 4,
                           .max_frames = MAX_FRAMES,
@@ -44,6 +46,21 @@ static void wan_facts(const void *self, hm_model_facts *f)
     snprintf(f->name, sizeof f->name, "Wan %s %s %s%.3g%s%s", m->kind == HM_WAN_TI2V || m->two ? "2.2" : "2.1", kinds[m->kind],
              m->two ? "two experts, " : "", n < 1e9 ? 1e-6 * n : 1e-9 * n, n < 1e9 ? "M" : "B", m->distilled ? " distilled" : "");
     hm_wan_missing(m, f->missing, sizeof f->missing);
+}
+
+/* ---- int8 ---- */
+
+static himmel_status wan_prepare(void *self, int threads, himmel_error *err)
+{
+    hm_wan_set *m = self;
+    hm_graph *g;
+    if (!m->int8.bytes) return HIMMEL_OK;
+    himmel_status rc = hm_graph_new(&g, &(hm_graph_opts){.act = HM_BF16, .n_threads = threads}, err);
+    if (rc) return rc;
+    rc = hm_wan_params(&m->dit, hm_int8_fill, g, err);
+    if (!rc && m->low.layers) rc = hm_wan_params(&m->low, hm_int8_fill, g, err);
+    hm_graph_free(g);
+    return rc;
 }
 
 /* ---- a job ---- */
@@ -269,5 +286,6 @@ const hm_model_ops hm_wan_ops = {.family = "wan",
                                  .open = hm_wan_open,
                                  .close = hm_wan_close,
                                  .facts = wan_facts,
+                                 .prepare = wan_prepare,
                                  .plan = wan_plan,
                                  .run = wan_run};

@@ -6,6 +6,7 @@
 #ifndef HM_WAN_WAN_H
 #define HM_WAN_WAN_H
 
+#include "models/int8.h"
 #include "models/model.h"
 #include "models/wan/clip.h"
 #include "models/wan/sample.h"
@@ -37,6 +38,7 @@ typedef struct {
     bool distilled;
     hm_wan_recipe recipe;
     uint64_t n_params, n_transformer, file_bytes, merged_bytes;
+    hm_int8_sum int8;
 } hm_wan_set;
 
 bool hm_wan_claims(const char *path);

@@ -267,6 +267,8 @@ himmel_status hm_wan_open(void **self, const hm_model_files *files, himmel_error
     if (!rc && m->tok && m->t5_st && hm_tok_size(m->tok) > m->t5.cfg.vocab)
         rc = hm_fail(err, HIMMEL_EMODEL, "the tokenizer has %d pieces, the text encoder only %d", hm_tok_size(m->tok), m->t5.cfg.vocab);
     if (!rc) rc = merge_loras(m, files, err);
+    if (!rc && files->int8) rc = hm_wan_params(&m->dit, hm_int8_add, &m->int8, err);
+    if (!rc && files->int8 && m->second) rc = hm_wan_params(&m->low, hm_int8_add, &m->int8, err);
     if (rc) {
         hm_wan_close(m);
         return rc;
@@ -286,6 +288,8 @@ void hm_wan_close(void *self)
 {
     hm_wan_set *m = self;
     if (!m) return;
+    if (m->dit.layers) hm_wan_params(&m->dit, hm_int8_drop, NULL, NULL);
+    if (m->low.layers) hm_wan_params(&m->low, hm_int8_drop, NULL, NULL);
     hm_wan_deinit(&m->dit);
     hm_wan_deinit(&m->low);
     hm_wan_vae_free(m->vae);
