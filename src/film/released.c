@@ -220,11 +220,14 @@ static himmel_status plan_job(himmel_ctx *ctx, const himmel_request *req, const 
     return HIMMEL_OK;
 }
 
-/* Mapped weights can be dropped and read again; what the networks work in, and merged weights, cannot. */
+/* Mapped weights can be dropped and read again; what the networks work in, and merged and int8 weights, cannot. */
 static himmel_status fits(const himmel_ctx *ctx, const himmel_plan_info *p, himmel_error *err)
 {
-    return hm_memory_fits(p->stays_bytes, ctx->facts.merged_bytes ? " beside the weights, those that LoRAs changed included" : " beside the weights",
-                          p->available_bytes, err);
+    const char *what = ctx->facts.merged_bytes && ctx->int8 ? " beside the weights, those in int8 and those that LoRAs changed included"
+                       : ctx->facts.merged_bytes            ? " beside the weights, those that LoRAs changed included"
+                       : ctx->int8                          ? " beside the weights, those in int8 included"
+                                                            : " beside the weights";
+    return hm_memory_fits(p->stays_bytes, what, p->available_bytes, err);
 }
 
 himmel_status hm_released_plan(himmel_ctx *ctx, const himmel_request *req, himmel_plan_info *plan,
@@ -239,7 +242,8 @@ himmel_status hm_released_plan(himmel_ctx *ctx, const himmel_request *req, himme
     rc = plan_job(ctx, req, &mj, plan, &c, err);
     if (rc) return rc;
     plan->n_frames = n_frames;
-    plan->seconds = (plan->gflop_sample + plan->gflop_film) / HM_MAX(0.7 * himmel_peak_gflops(ctx), 1e-3);
+    const double sample = plan->gflop_sample / (ctx->int8 ? 1.4 : 1); /* attention stays in bf16: docs/wan.md */
+    plan->seconds = (sample + plan->gflop_film) / HM_MAX(0.7 * himmel_peak_gflops(ctx), 1e-3);
     return fits(ctx, plan, err);
 }
 

@@ -39,6 +39,14 @@ echo '{"seconds": 1, "cards": [{"at": 0, "prompt": "dawn"}, {"at": 0.5, "prompt"
 says "card 2 has other words at 0.5 s" "$himmel" storyboard "$dir/two.json" --model "$main" "$@" -s 64x64 -o "$dir/no.mp4"
 says "no.png" "$himmel" animate "$dir/no.png" "a cat" --model "$main" "$@" -o "$dir/no.mp4"
 says "the other tools work with himmel-1" "$himmel" remix "$dir/a.png" "a cat" --model "$main" "$@" -o "$dir/no.mp4"
+
+# linear layers in int8: nearly the same film
+make "$@" --precision int8 -s 104x72 --seconds 1 --fps 12 -o "$dir/i8.mp4"
+alike "$dir/a.mp4" "$dir/i8.mp4" 7 || fail "another film in int8"
+cmp -s "$dir/a.mp4" "$dir/i8.mp4" && fail "int8 changes nothing"
+says "precision=int8" ffprobe -v error -show_entries format_tags=precision "$dir/i8.mp4"
+says "precision  int8" "$himmel" info --precision int8 --model "$main" "$@"
+
 says '"event":"plan"' "$himmel" "a cat" --model "$main" "$@" -s 64x64 --seconds 1 --plan --json
 memory_of --model "$main" "$@"
 [ $bad = 0 ] && echo "ltx: ok"

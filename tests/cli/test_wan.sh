@@ -83,6 +83,17 @@ says "3 of its\|tensors change nothing" "$himmel" info "$main" "$@" --lora "$her
 says "himmel-1 has none" "$himmel" "dusk" --model "$dir/own.safetensors" --step-cache 0.1 -o "$dir/no.mp4"
 says "himmel-1 takes none" "$himmel" "dusk" --model "$dir/own.safetensors" --lora "$dir/style.safetensors" -o "$dir/no.mp4"
 
+# linear layers in int8: nearly the same film, in less memory; other words and himmel-1 give a sentence
+make "$@" --precision int8 -s 72x68 --seconds 1 --no-visible-mark -o "$dir/i8.mp4"
+alike "$dir/a.mp4" "$dir/i8.mp4" 7 || fail "another film in int8"
+cmp -s "$dir/a.mp4" "$dir/i8.mp4" && fail "int8 changes nothing"
+says "precision=int8" ffprobe -v error -show_entries format_tags=precision "$dir/i8.mp4"
+says "precision  int8" "$himmel" info "$main" "$@" --precision int8
+peak() { "$himmel" "a cat" --model "$main" "$@" -s 64x64 --seconds 1 --plan --json | sed -n 's/.*"peak_bytes":\([0-9]*\).*/\1/p'; }
+[ "$(peak "$@" --precision int8)" -lt "$(peak "$@")" ] || fail "int8 plans $(peak "$@" --precision int8) bytes, bf16 $(peak "$@")"
+says "--precision int4: wants bf16 or int8" "$himmel" "a cat" --model "$main" "$@" --precision int4 -o "$dir/no.mp4"
+says "himmel-1 computes in bf16" "$himmel" "dusk" --model "$dir/own.safetensors" --precision int8 -o "$dir/no.mp4"
+
 # pictures: I2V begins with one, FLF2V ends with one too (whole: 17 frames, not 16), T2V takes none
 pictures
 move() { "$himmel" animate "$@" -t 2 -q --seed 5 --steps 2 --no-visible-mark -s 64x64 --seconds 1 || fail "animate $*"; }

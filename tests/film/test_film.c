@@ -135,11 +135,17 @@ static void test_open(void)
     o.threads = -1;
     CHECK(himmel_open(&ctx, weights, &o, &err) == HIMMEL_EINVAL && !ctx, "%s", err.message);
     o = himmel_options_default();
+    o.precision = "int4";
+    CHECK(himmel_open(&ctx, weights, &o, &err) == HIMMEL_EINVAL && !ctx && strstr(err.message, "bf16 or int8"), "%s", err.message);
+    o.precision = "int8";
+    CHECK(himmel_open(&ctx, weights, &o, &err) == HIMMEL_EINVAL && !ctx && strstr(err.message, "himmel-1 computes in bf16"), "%s", err.message);
+    o.precision = "bf16";
     o.identity = in_dir("identity");
     CHECK(!himmel_open(&ctx, weights, &o, &err), "%s", err.message);
     himmel_model_info info;
     CHECK(!himmel_info(ctx, &info, &err) && !strcmp(info.name, "himmel-tiny") && strlen(info.sha256) == 64,
           "info");
+    CHECK(!strcmp(info.precision, "bf16") && info.weight_bytes == info.file_bytes, "precision");
     CHECK(info.n_params > 50000 && info.file_bytes > 2 * info.n_params && !strcmp(info.licence, "CC0-1.0"),
           "numbers");
     himmel_close(ctx);

@@ -2,6 +2,8 @@
 #ifndef HM_TEST_SEEN_H
 #define HM_TEST_SEEN_H
 
+#include <math.h>
+
 #include "models/model.h"
 
 typedef struct {
@@ -21,6 +23,14 @@ static inline himmel_status see_frame(seen *s, int i, const float *rgb, int n, h
         s->in_range &= rgb[k] >= 0 && rgb[k] <= 1;
     }
     return HIMMEL_OK;
+}
+
+/* |a - b| / |b| of two frames of n values; a NaN stays one. */
+static inline double frames_apart(const float *a, const float *b, int n)
+{
+    double d = 0, s = 0;
+    for (int k = 0; k < n; k++) d += ((double)a[k] - (double)b[k]) * ((double)a[k] - (double)b[k]), s += (double)b[k] * (double)b[k];
+    return sqrt(d / s);
 }
 
 #endif

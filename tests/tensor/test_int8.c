@@ -1,7 +1,7 @@
 /* test_int8.c - linear layers in int8 against double precision, on every instruction set level.   SPDX-License-Identifier: MIT
  * Numbers that int8 has (whole ones up to 127 times a power of two for every row) come out exactly but for the output's rounding: sums that
  * overflow and panels packed wrongly show. Any other numbers are off by at most half a step, so that
- *   |y - exact| <= sum_i (sx |w_i| + sw |x_i|) / 2 + sx sw / 4     (sx, sw: largest number of the row / 127)
+ *   |y - exact| <= sum_i (sx |w_i| + sw |x_i|) / 2 + sx sw / 4     (sx, sw: largest number of the row / 127; all of them rotated)
  * and that much only if all errors had one sign: random ones come to a small part of it, which is checked as well. Channels a hundred
  * times larger than the others make the steps of the others coarse: the bound holds still. */
 #include <sys/wait.h>
@@ -14,20 +14,47 @@ typedef struct { int64_t m, k, n; hm_dtype dtype; float outlier; } shape;
 
 static void put(hm_tensor *t, int64_t i, float v) { hm_convert((char *)t->data + (size_t)i * hm_dtype_size(t->dtype), t->dtype, &v, HM_F32, 1); }
 
-/* Rows of whole numbers, one of them 127, times a power of two. */
-static void make_whole(hm_tensor *t, uint64_t seed)
+/* Numbers 16 and more apart that int8.c mixes: rows of the Hadamard matrix, from the definition. */
+static int64_t turns_of(int64_t k)
 {
-    const int64_t k = t->dim[1];
-    for (int64_t i = 0; i < hm_numel(t); i++) {
-        const int v = i % k == i / k % k ? 127 : (int)(hm_mix(seed, (uint64_t)i) % 255) - 127;
-        put(t, i, ldexpf((float)v, (int)(i / k % 5) - 8));
+    int64_t p = 1;
+    while (p < 1024 && k % (2 * p) == 0) p *= 2;
+    return p > 16 ? p / 16 : 1;
+}
+
+static void rotate(double *to, const double *from, int64_t k, double scale)
+{
+    const int64_t turns = turns_of(k), group = 16 * turns;
+    for (int64_t i = 0; i < k; i++) {
+        const int64_t start = i / group * group, lane = i % 16;
+        to[i] = turns > 1 ? 0 : from[i];
+        for (int64_t t = 0; t < turns && turns > 1; t++)
+            to[i] += scale * from[start + 16 * t + lane] * (__builtin_popcountll((unsigned long long)(t & (i % group / 16))) % 2 ? -1 : 1);
     }
 }
 
-static double row_step(const hm_tensor *t, int64_t row)
+/* Rows of whole numbers, one of them 127, times a power of two; turned so that the op turns them back (times `turns`). */
+static void make_whole(hm_tensor *t, uint64_t seed)
 {
+    const int64_t k = t->dim[1];
+    double *v = malloc(2 * (size_t)k * sizeof *v);
+    for (int64_t r = 0; r < t->dim[0]; r++) {
+        for (int64_t i = 0; i < k; i++) v[i] = i == r % k ? 127 : (double)(hm_mix(seed, (uint64_t)(r * k + i)) % 255) - 127;
+        rotate(v + k, v, k, 1);
+        for (int64_t i = 0; i < k; i++) put(t, r * k + i, ldexpf((float)v[k + i], (int)(r % 5) - 8));
+    }
+    free(v);
+}
+
+/* A row, turned: largest number / 127, and the sum of all sizes. */
+static double turned(const hm_tensor *t, int64_t row, double *sum, double *room)
+{
+    const int64_t k = t->dim[1];
     double top = 0;
-    for (int64_t i = 0; i < t->dim[1]; i++) top = fmax(top, fabs(value_at(t, row * t->dim[1] + i)));
+    for (int64_t i = 0; i < k; i++) room[i] = value_at(t, row * k + i);
+    rotate(room + k, room, k, 1 / sqrt((double)turns_of(k)));
+    *sum = 0;
+    for (int64_t i = 0; i < k; i++) top = fmax(top, fabs(room[k + i])), *sum += fabs(room[k + i]);
     return top / 127;
 }
 
@@ -35,29 +62,27 @@ static double row_step(const hm_tensor *t, int64_t row)
 static void reference(const hm_tensor *x, const hm_tensor *w, const hm_tensor *b, double *y, double *bound)
 {
     const int64_t m = x->dim[0], k = x->dim[1], n = w->dim[0];
-    double *xv = malloc((size_t)(m * k) * sizeof *xv), *wv = malloc((size_t)k * sizeof *wv);
+    double *xv = malloc((size_t)(m * k) * sizeof *xv), *sx = malloc(2 * (size_t)m * sizeof *sx), *v = malloc(2 * (size_t)k * sizeof *v);
     for (int64_t i = 0; i < m * k; i++) xv[i] = value_at(x, i);
+    for (int64_t r = 0; r < m; r++) sx[2 * r] = turned(x, r, &sx[2 * r + 1], v);
     for (int64_t o = 0; o < n; o++) {
-        const double sw = row_step(w, o);
-        for (int64_t i = 0; i < k; i++) wv[i] = value_at(w, o * k + i);
+        double sum_w;
+        const double sw = turned(w, o, &sum_w, v);
+        for (int64_t i = 0; i < k; i++) v[i] = value_at(w, o * k + i);
         for (int64_t r = 0; r < m; r++) {
-            double sum = value_at(b, o), ax = 0, aw = 0, top = 0;
-            for (int64_t i = 0; i < k; i++) {
-                const double v = xv[r * k + i];
-                sum += v * wv[i];
-                ax += fabs(v), aw += fabs(wv[i]);
-                top = fmax(top, fabs(v));
-            }
-            const double sx = top / 127;
-            y[r * n + o] = sum, bound[r * n + o] = (sx * aw + sw * ax) / 2 + sx * sw / 4 * (double)k;
+            double sum = value_at(b, o);
+            for (int64_t i = 0; i < k; i++) sum += xv[r * k + i] * v[i];
+            y[r * n + o] = sum;
+            bound[r * n + o] = (sx[2 * r] * sum_w + sw * sx[2 * r + 1]) / 2 + sx[2 * r] * sw / 4 * (double)k;
         }
     }
-    free(xv), free(wv);
+    free(xv), free(sx), free(v);
 }
 
 static void whole_numbers(const shape *s)
 {
     const int64_t m = s->m, k = s->k, n = s->n;
+    if (s->dtype == HM_BF16 && turns_of(k) > 1) return; /* turned numbers do not fit 8 bits */
     hm_graph *g = graph_of(s->dtype, false, false, 2);
     hm_tensor *x = hm_new(g, s->dtype, HM_DIMS(m, k)), *w = hm_new(g, s->dtype, HM_DIMS(n, k)), *b = rand_t(g, s->dtype, 3, HM_DIMS(n));
     double *y = calloc((size_t)(m * n), sizeof *y), *bound = calloc((size_t)(m * n), sizeof *bound);
@@ -98,7 +123,7 @@ static void any_numbers(const shape *s)
            (long long)n, (long long)k, (double)s->outlier, sqrt(d2 / y2), worst);
     CHECK(worst <= 1, "error is %g of its bound", worst);
     CHECK(k < 64 || sqrt(d2 / b2) < 0.2, "errors are %g of the bound on average: they have one sign", sqrt(d2 / b2));
-    CHECK(k < 64 || (sqrt(d2 / y2) > 1e-3 && sqrt(d2 / y2) < (s->outlier > 0 ? 0.03 : 0.02)), "relative error %g", sqrt(d2 / y2));
+    CHECK(k < 64 || (sqrt(d2 / y2) > 1e-3 && sqrt(d2 / y2) < 0.015), "relative error %g", sqrt(d2 / y2));
     hm_int8_free(w->int8);
     hm_graph_free(g);
     free(y), free(bound);
@@ -107,7 +132,7 @@ static void any_numbers(const shape *s)
 /* All products of one sign and as large as they get: 16-bit sums would overflow. A row of zeros stays zero. */
 static void extremes(void)
 {
-    enum { M = 5, K = 512, N = 70 };
+    enum { M = 5, K = 520, N = 70 }; /* 520: nothing is rotated */
     hm_graph *g = graph_of(HM_BF16, false, false, 2);
     hm_tensor *x = hm_zeros(g, HM_F32, HM_DIMS(M, K)), *w = hm_zeros(g, HM_F32, HM_DIMS(N, K));
     double want[M * N];
@@ -153,7 +178,7 @@ static void threads_and_plan(void)
 static int all(void)
 {
     static const shape shapes[] = {{1, 1, 1, HM_F32, 0},       {127, 64, 255, HM_F32, 0},  {128, 72, 256, HM_BF16, 0},   {129, 130, 257, HM_BF16, 0},
-                                   {260, 1030, 300, HM_BF16, 0}, {70, 2049, 33, HM_F32, 0}, {130, 512, 270, HM_F32, 100}, {130, 512, 270, HM_BF16, 100}};
+                                   {260, 1030, 300, HM_BF16, 0}, {70, 2049, 33, HM_F32, 0}, {20, 2048, 40, HM_F32, 0}, {40, 1536, 300, HM_F32, 100}, {130, 512, 270, HM_F32, 100}, {130, 512, 270, HM_BF16, 100}};
     for (size_t i = 0; i < HM_COUNT(shapes); i++) {
         whole_numbers(&shapes[i]);
         any_numbers(&shapes[i]);
