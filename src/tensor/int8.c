@@ -36,19 +36,28 @@ HM_INLINE uint32_t top_bits(const float *x, int64_t n, uint32_t top)
     return top;
 }
 
-/* Sums and differences of numbers `LANES` and more apart, in every group: a Hadamard matrix of group / LANES rows, not normalised. */
+/* Sums and differences of numbers `LANES` and more apart, in every group: a Hadamard matrix of group / LANES rows, not normalised.
+ * Two stages in one pass, then the last one where their number is odd. */
 HM_INLINE void rotate(float *restrict x, int64_t n, int64_t group)
 {
-    for (int64_t from = 0; from < n; from += group)
-        for (int64_t h = LANES; h < group; h *= 2)
-            for (int64_t i = from; i < from + group; i += 2 * h) {
-                float *restrict a = x + i, *restrict b = a + h;
+    int64_t h = LANES;
+    for (; 4 * h <= group; h *= 4)
+        for (int64_t i = 0; i < n; i += 4 * h)
+            for (int64_t j = i; j < i + h; j += LANES) {
 #pragma omp simd
-                for (int64_t j = 0; j < h; j++) {
-                    const float s = a[j] + b[j], d = a[j] - b[j];
-                    a[j] = s, b[j] = d;
+                for (int64_t l = j; l < j + LANES; l++) {
+                    const float a = x[l] + x[l + h], b = x[l] - x[l + h], c = x[l + 2 * h] + x[l + 3 * h], d = x[l + 2 * h] - x[l + 3 * h];
+                    x[l] = a + c, x[l + h] = b + d, x[l + 2 * h] = a - c, x[l + 3 * h] = b - d;
                 }
             }
+    for (int64_t i = 0; 2 * h <= group && i < n; i += 2 * h)
+        for (int64_t j = i; j < i + h; j += LANES) {
+#pragma omp simd
+            for (int64_t l = j; l < j + LANES; l++) {
+                const float a = x[l] + x[l + h], b = x[l] - x[l + h];
+                x[l] = a, x[l + h] = b;
+            }
+        }
 }
 
 /* A row of n numbers from number `at` on, rotated -> q; returns the scale: value = q * scale. Rows with NaN or infinity get such a
@@ -155,30 +164,37 @@ typedef struct {
     const hm_int8 *w;
     hm_prim *whole, *last; /* panels of PANEL rows, and the last one */
     const int8_t *q;       /* [tiles * HM_I8_ROWS, in] */
-    const float *scale, *bias;
+    const float *scale, *bias; /* [rows], [out] */
     int32_t *sum;          /* [threads][HM_I8_ROWS, PANEL] */
     hm_tensor *y;
     int64_t rows, tiles;
     bool gelu;
 } mul_job;
 
-/* n numbers of a row of y from channel `from` on. */
-HM_CLONES static void finish_row(const mul_job *j, const int32_t *restrict sum, int64_t row, int64_t from, int64_t n)
+/* n numbers of a row of y from channel `from` on: one pass from integers to the result. */
+HM_INLINE void finish(const mul_job *j, const int32_t *restrict sum, int64_t row, int64_t from, int64_t n, bool gelu, bool bf16)
 {
-    float v[PANEL];
-    const float *restrict sw = j->w->scale + from, sx = j->scale[row];
+    const float *restrict sw = j->w->scale + from, *restrict b = j->bias + from, sx = j->scale[row];
+    const int64_t at = row * j->w->out + from;
+    uint16_t *restrict half = (uint16_t *)j->y->data + (bf16 ? at : 0);
+    float *restrict full = (float *)j->y->data + (bf16 ? 0 : at);
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) v[i] = (float)sum[i] * (sx * sw[i]);
-    if (j->bias) {
-        const float *restrict b = j->bias + from;
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++) v[i] += b[i];
+    for (int64_t i = 0; i < n; i++) {
+        float v = (float)sum[i] * (sx * sw[i]) + b[i];
+        if (gelu) v = hm_gelu1(v);
+        if (bf16) half[i] = hm_lane_put(v);
+        else full[i] = v;
     }
-    if (j->gelu) {
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++) v[i] = hm_gelu1(v[i]);
-    }
-    hm_store(j->y->data, j->y->dtype, row * j->w->out + from, v, n);
+}
+
+HM_CLONES static void finish_rows(const mul_job *j, const int32_t *sum, int64_t row, int64_t from, int64_t n)
+{
+    const bool bf16 = j->y->dtype == HM_BF16;
+    const int64_t end = HM_MIN(row + HM_I8_ROWS, j->rows);
+    for (; row < end; row++, sum += n)
+        if (bf16 && j->gelu) finish(j, sum, row, from, n, true, true);
+        else if (bf16) finish(j, sum, row, from, n, false, true);
+        else finish(j, sum, row, from, n, j->gelu, false);
 }
 
 /* Tasks are panel by panel, so that a panel is used while it is in the cache. */
@@ -189,7 +205,7 @@ static void mul_task(void *ctx, int64_t task, int64_t end, int tid)
     const int64_t panel = task / j->tiles, tile = task % j->tiles, from = panel * PANEL, n = HM_MIN((int64_t)PANEL, j->w->out - from);
     int32_t *sum = j->sum + (int64_t)tid * HM_I8_ROWS * PANEL;
     hm_i8_run(n == PANEL ? j->whole : j->last, tid, j->q + tile * HM_I8_ROWS * j->w->in, j->w->panel + (size_t)panel * j->w->stride, sum);
-    for (int64_t r = 0, row = tile * HM_I8_ROWS; r < HM_I8_ROWS && row < j->rows; r++, row++) finish_row(j, sum + r * n, row, from, n);
+    finish_rows(j, sum, tile * HM_I8_ROWS, from, n);
 }
 
 void hm_int8_linear(hm_graph *g, const hm_tensor *x, const hm_int8 *w, const float *b, hm_tensor *y, bool gelu)
@@ -201,11 +217,13 @@ void hm_int8_linear(hm_graph *g, const hm_tensor *x, const hm_int8 *w, const flo
     int8_t *q = hm_alloc(g, (uint64_t)(padded * w->in));
     float *scale = hm_alloc(g, (uint64_t)padded * sizeof *scale);
     float *row = hm_alloc(g, (uint64_t)(g->threads * w->in) * sizeof *row);
+    float *zeros = b ? NULL : hm_alloc(g, (uint64_t)w->out * sizeof *zeros);
     int32_t *sum = hm_alloc(g, (uint64_t)g->threads * HM_I8_ROWS * PANEL * sizeof *sum);
     if (!g->opts.plan && M) {
         round_job r = {q, scale, x->data, x->dtype, M, w->in, group_of(w->in), row};
         hm_parallel(g, padded, 1, w->in, round_range, &r);
-        mul_job j = {w, prim_of(g, w, 0), prim_of(g, w, n_panels(w->out) - 1), q, scale, b, sum, y, M, tiles, gelu};
+        if (!b) memset(zeros, 0, (size_t)w->out * sizeof *zeros);
+        mul_job j = {w, prim_of(g, w, 0), prim_of(g, w, n_panels(w->out) - 1), q, scale, b ? b : zeros, sum, y, M, tiles, gelu};
         hm_parallel_tasks(g, tiles * n_panels(w->out), mul_task, &j);
     }
     hm_scratch_end(g, mark);
