@@ -185,11 +185,10 @@ int main(int argc, char **argv)
     }
     const double packing = cpu() - t0;
     timing slow = {0}, fast = {0}, ignored = {0};
-    const int turns = b.width * b.height * b.frames > 5000000 ? 1 : 3; /* one after the other, as machines are not equally fast all the time */
     b.top = peak();
-    if (turns > 1) step(&b, &b.m, &ignored, bf16); /* sets up the primitives */
-    if (turns > 1) step(&b, &b.m8, &ignored, int8);
-    for (int i = 0; i < turns; i++) {
+    step(&b, &b.m, &ignored, bf16); /* sets up the primitives */
+    step(&b, &b.m8, &ignored, int8);
+    for (int i = 0; i < 3; i++) { /* by turns, as machines are not equally fast all the time */
         step(&b, &b.m, &slow, bf16);
         step(&b, &b.m8, &fast, int8);
     }
