@@ -185,7 +185,7 @@ static void cached(const char *dir, const char *tok)
     snprintf(command, sizeof command, "cp '%s' '%s'", t5_file, encoder);
     OK(!system(command));
     hm_model *m;
-    OK(!hm_model_open(&m, &(hm_model_files){(const char *[]){main_file, encoder, tok}, 3, NULL, 0}, NULL));
+    OK(!hm_model_open(&m, &(hm_model_files){(const char *[]){main_file, encoder, tok}, 3, NULL, 0, false}, NULL));
     text_cache(m, encoder, cache);
     hm_model_close(m);
 }
