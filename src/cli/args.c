@@ -37,6 +37,7 @@ typedef enum {
     O_SOUND,
     O_PLAN,
     O_NO_CACHE,
+    O_RESUME,
     O_HELP,
     O_VERSION
 } option_id;
@@ -74,6 +75,7 @@ static const struct {
                {"sound", 0, O_SOUND, false},
                {"plan", 0, O_PLAN, false},
                {"no-cache", 0, O_NO_CACHE, false},
+               {"resume", 0, O_RESUME, true},
                {"help", 'h', O_HELP, false},
                {"version", 0, O_VERSION, false}};
 enum { N_OPTIONS = sizeof options / sizeof *options };
@@ -239,6 +241,7 @@ static bool take(cli_args *a, option_id id, const char *name, const char *v)
         return !strcmp(v, "allowed") || !strcmp(v, "forbidden") || args_wrong(name, v, "wants allowed or forbidden");
     case O_SOUND: a->req.sound = 1; return true;
     case O_PLAN: a->plan_only = true; return true;
+    case O_RESUME: a->req.keep = v; return true;
     case O_NO_CACHE: a->no_cache = true; return true;
     case O_HELP: a->help = true; return true;
     case O_VERSION: a->version = true; return true;

@@ -31,6 +31,7 @@ static const char main_help[] =
     "While it works\n"
     "      --preview         draw frames in the terminal\n"
     "      --json            one JSON object a line on standard output\n"
+    "      --resume FILE     save what the sampler has done in FILE.0 ..., and go on from there if the last try was cut off\n"
     "      --plan            only say what it would cost\n"
     "  -v, --verbose         plan and memory too       -q, --quiet   errors only\n"
     "  Ctrl-C stops within a step and leaves no half file.\n"

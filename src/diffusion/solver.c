@@ -69,6 +69,23 @@ void hm_solver_free(hm_solver *s)
     free(s);
 }
 
+void hm_solver_store(const hm_solver *s, float *state)
+{
+    const size_t n = (size_t)s->n;
+    memcpy(state, s->m[0], n * sizeof *state);
+    memcpy(state + n, s->m[1], n * sizeof *state);
+    memcpy(state + 2 * n, s->last, n * sizeof *state);
+}
+
+void hm_solver_restore(hm_solver *s, const float *state, int step)
+{
+    const size_t n = (size_t)s->n;
+    memcpy(s->m[0], state, n * sizeof *state);
+    memcpy(s->m[1], state + n, n * sizeof *state);
+    memcpy(s->last, state + 2 * n, n * sizeof *state);
+    s->step = step;
+}
+
 void hm_solver_step(hm_solver *s, float *x, const float *v)
 {
     hm_step_plan p;

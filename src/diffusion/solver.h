@@ -31,6 +31,9 @@ typedef struct hm_solver hm_solver;
 /* For samples of n numbers; 12 n bytes of memory. */
 himmel_status hm_solver_new(hm_solver **out, hm_solver_kind kind, const float *sigma, int steps, int64_t n, himmel_error *err);
 void hm_solver_free(hm_solver *s); /* NULL is fine */
+/* What a solver knows beside x, 3 n numbers; to go on from there, before call number `step`. */
+void hm_solver_store(const hm_solver *s, float *state);
+void hm_solver_restore(hm_solver *s, const float *state, int step);
 /* x [n] at sigma[k] in the k-th call becomes x at sigma[k+1]; v is the velocity there. At most `steps` calls. */
 void hm_solver_step(hm_solver *s, float *x, const float *v);
 

@@ -69,3 +69,26 @@ void hm_step_cache_take(hm_step_cache *c, const float *x, const float *v, int ro
     }
     memcpy(c->v + row * c->n, v, (size_t)n_rows * (size_t)c->n * sizeof *v);
 }
+
+/* Input and velocities, then k, what and n_known bit by bit: nobody counts with these four. */
+size_t hm_step_cache_numbers(const hm_step_cache *c) { return c ? (size_t)(c->rows + 1) * (size_t)c->n + 4 : 0; }
+
+void hm_step_cache_store(const hm_step_cache *c, float *state)
+{
+    if (!c) return;
+    const size_t n = hm_step_cache_numbers(c) - 4;
+    memcpy(state, c->x, n * sizeof *state);
+    memcpy(state + n, &c->k, sizeof c->k);
+    memcpy(state + n + 2, &c->what, sizeof c->what);
+    memcpy(state + n + 3, &c->n_known, sizeof c->n_known);
+}
+
+void hm_step_cache_restore(hm_step_cache *c, const float *state)
+{
+    if (!c) return;
+    const size_t n = hm_step_cache_numbers(c) - 4;
+    memcpy(c->x, state, n * sizeof *state);
+    memcpy(&c->k, state + n, sizeof c->k);
+    memcpy(&c->what, state + n + 2, sizeof c->what);
+    memcpy(&c->n_known, state + n + 3, sizeof c->n_known);
+}

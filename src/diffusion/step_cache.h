@@ -20,4 +20,9 @@ void hm_step_cache_guess(const hm_step_cache *c, const float *x, float *v, int r
 /* It cannot, these were computed from x. Row 0 is the one that the decision looks at. c NULL: nothing happens. */
 void hm_step_cache_take(hm_step_cache *c, const float *x, const float *v, int row, int n_rows);
 
+/* What it knows, as numbers, to go on from there. c NULL: none. */
+size_t hm_step_cache_numbers(const hm_step_cache *c);
+void hm_step_cache_store(const hm_step_cache *c, float *state);
+void hm_step_cache_restore(hm_step_cache *c, const float *state);
+
 #endif

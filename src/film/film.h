@@ -50,10 +50,11 @@ typedef struct {
     const char *path; /* files path.0, path.1 ... */
     int n;            /* runs of the sampler so far in this job */
     double saved;     /* when it was last written, hm_now() */
+    bool each;        /* every step is saved: they take seconds */
 } hm_keep;
 /* The state x [n] that was saved of run k->n under that key into x: returns its step, 0: there is none, x is untouched. */
 int hm_keep_load(hm_keep *k, const uint8_t key[32], int n_steps, float *x, size_t n);
-/* Save it, a few times a second at most, the last step always. A failure is passed over. */
+/* Save it, a few times a second at most (or each), the last step always. A failure is passed over. */
 void hm_keep_save(hm_keep *k, const uint8_t key[32], int step, bool last, const float *x, size_t n);
 void hm_keep_remove(hm_keep *k); /* the job is done */
 

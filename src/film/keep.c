@@ -65,7 +65,7 @@ void hm_keep_save(hm_keep *k, const uint8_t key[32], int step, bool last, const 
 {
     char path[PATH], part[PATH];
     uint8_t sum[32];
-    if (!last && hm_now() - k->saved < seconds_between) return;
+    if (!last && !k->each && hm_now() - k->saved < seconds_between) return;
     k->saved = hm_now();
     if (!name_of(k, k->n, "", path) || !name_of(k, k->n, ".part", part)) return;
     const head h = head_of(key, step, n);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/sha256.h"
 #include "film/plan.h"
 #include "film/released.h"
 #include "film/sign.h"
@@ -37,6 +38,9 @@ typedef struct {
     hm_tag tags[MAX_TAGS];
     size_t n_tags;
     char tag_text[3][256];
+    hm_keep keep;
+    hm_kept kept;
+    uint8_t key[32];
     bool done; /* all frames of the file are there */
 } job;
 
@@ -119,6 +123,56 @@ static himmel_status on_frame(void *user, int i, const float *rgb, himmel_error 
     j->done = !rc && i + 1 == j->n_frames;
     return rc;
 }
+
+/* ---- kept state ---- */
+
+/* A hash of everything that the latents depend on but what the words become, which the model adds. */
+static void make_key(job *j)
+{
+    const hm_model_job *m = &j->job;
+    const char *const texts[] = {HIMMEL_VERSION, hm_isa_name(), hm_ctx_sha256(j->ctx), j->ctx->loras, m->prompt, m->negative};
+    const double numbers[] = {m->width, m->height, m->n_frames, m->fps, m->steps, m->guidance, m->step_cache, m->threads, m->n_items};
+    hm_sha256 s;
+    hm_sha256_init(&s);
+    for (size_t i = 0; i < HM_COUNT(texts); i++) hm_sha256_add(&s, texts[i] ? texts[i] : "", texts[i] ? strlen(texts[i]) + 1 : 1);
+    hm_sha256_add(&s, j->ctx->facts.files, sizeof j->ctx->facts.files);
+    hm_sha256_add(&s, numbers, sizeof numbers);
+    hm_sha256_add(&s, &m->seed, sizeof m->seed);
+    for (int i = 0; i < m->n_items; i++) {
+        const hm_model_item *it = &m->items[i];
+        const double place[] = {it->n_frames, it->at, it->strength};
+        hm_sha256_add(&s, place, sizeof place);
+        hm_sha256_add(&s, it->rgb, (size_t)it->n_frames * (size_t)m->width * (size_t)m->height * 3 * sizeof *it->rgb);
+    }
+    hm_sha256_end(&s, j->key);
+}
+
+static void whole_key(const job *j, const uint8_t words[32], uint8_t key[32])
+{
+    hm_sha256 s;
+    hm_sha256_init(&s);
+    hm_sha256_add(&s, j->key, sizeof j->key);
+    hm_sha256_add(&s, words, 32);
+    hm_sha256_end(&s, key);
+}
+
+static int kept_load(void *user, const uint8_t words[32], int n_steps, float *state, size_t n)
+{
+    job *j = user;
+    uint8_t key[32];
+    whole_key(j, words, key);
+    return hm_keep_load(&j->keep, key, n_steps, state, n);
+}
+
+static void kept_save(void *user, const uint8_t words[32], int step, bool last, const float *state, size_t n)
+{
+    job *j = user;
+    uint8_t key[32];
+    whole_key(j, words, key);
+    hm_keep_save(&j->keep, key, step, last, state, n);
+}
+
+static void kept_end(void *user) { ((job *)user)->keep.n++; }
 
 /* ---- set-up ---- */
 
@@ -270,6 +324,12 @@ himmel_status hm_released_make(himmel_ctx *ctx, const himmel_request *req, const
     if (given->whole) j.n_frames = j.job.n_frames;
     j.job.items = given->items, j.job.n_items = given->n_items;
     j.job.on_step = on_step, j.job.on_frame = on_frame, j.job.user = &j;
+    if (req->keep) {
+        j.keep = (hm_keep){.path = req->keep, .each = true};
+        j.kept = (hm_kept){.user = &j, .load = kept_load, .save = kept_save, .end = kept_end};
+        j.job.kept = &j.kept;
+        make_key(&j);
+    }
     himmel_status rc = plan_job(ctx, req, &j.job, &plan, &c, err);
     if (!rc) rc = fits(ctx, &plan, err);
     if (rc) return rc;
@@ -278,6 +338,7 @@ himmel_status hm_released_make(himmel_ctx *ctx, const himmel_request *req, const
     j.result.width = req->width, j.result.height = req->height, j.result.n_frames = j.n_frames;
     rc = prepare(&j, err);
     if (!rc) rc = run(&j, err);
+    if (!rc && req->keep) hm_keep_remove(&j.keep);
     cleanup(&j);
     j.result.seconds = hm_now() - j.start;
     if (result) *result = j.result;

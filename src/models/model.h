@@ -5,6 +5,7 @@
 #ifndef HM_MODEL_H
 #define HM_MODEL_H
 
+#include "diffusion/kept.h"
 #include "models/lora.h"
 
 typedef struct hm_model hm_model;
@@ -23,6 +24,7 @@ typedef struct {
     char name[96];      /* "LTX-Video 2B 0.9.8 distilled" */
     char
         missing[400]; /* a sentence on what else is needed for a film and where it may lie; "" = nothing is */
+    uint8_t files[32]; /* which files they are: place, size and times of change of all */
     uint64_t n_params, file_bytes; /* of all files */
     uint64_t merged_bytes;         /* weights that LoRAs changed: unlike mapped ones they stay in memory */
     uint64_t int8_bytes, int8_from; /* of the int8 copies, which stay as well, and of the weights that are not read beside them; 0 = none */
@@ -51,6 +53,7 @@ typedef struct {
     int steps;       /* 0: the model's own schedule */
     double guidance; /* < 0: the model's own; 1 = off */
     double step_cache; /* passes whose answer is foreseen to change less are left out (diffusion/step_cache.h); 0: none */
+    const hm_kept *kept; /* the sampler goes on from there; NULL: nothing is kept */
     const char *text_cache; /* folder (text/cache.h); NULL: none */
     const hm_model_item *items;
     int n_items;

@@ -68,6 +68,19 @@ kept "$@" -o "$dir/k2.mp4"
 [ "$(ls "$XDG_CACHE_HOME/himmel" | wc -l)" = $((n + 1)) ] || fail "the cache has not one entry more"
 cmp -s "$dir/k0.mp4" "$dir/k1.mp4" && cmp -s "$dir/k0.mp4" "$dir/k2.mp4" || fail "other bytes with kept words"
 
+# killed in the middle, the film goes on from the step that was saved, to the same bytes
+long=("$himmel" "a cat on the sea" --model "$main" "$@" -t 2 --seed 5 --steps 120 -s 64x64 --seconds 1 --json --resume "$dir/saved" -o)
+"${long[@]}" "$dir/r0.mp4" >/dev/null || fail "no film to resume"
+[ ! -e "$dir/saved.0" ] || fail "a finished film leaves its state"
+"${long[@]}" "$dir/r1.mp4" >"$dir/r1.json" &
+for _ in $(seq 600); do grep -q '"phase":"sample","step":5,' "$dir/r1.json" && break; sleep 0.05; done
+kill -9 $!; wait $! 2>/dev/null
+[ -s "$dir/saved.0" ] && [ ! -e "$dir/r1.mp4" ] || fail "killed too late, or nothing was saved"
+"${long[@]}" "$dir/r1.mp4" >"$dir/r2.json" || fail "no resumed film"
+cmp -s "$dir/r0.mp4" "$dir/r1.mp4" || fail "other bytes after a kill"
+grep -q '"phase":"sample","step":[1-5],' "$dir/r2.json" && fail "began again from the start"
+[ ! -e "$dir/saved.0" ] || fail "a finished film leaves its state"
+
 # a LoRA: strength 0 changes nothing, a great one does, and the film says what was merged
 "$make_model" --lora "$main" head.head "$dir/style.safetensors" || fail "no LoRA"
 for n in 0 100; do

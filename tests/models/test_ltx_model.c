@@ -172,6 +172,7 @@ static void in_int8(const char *tok)
 
 /* Opening these files fails with a sentence that has `part` in it. */
 #include "models/step_cached.h"
+#include "models/resumed.h"
 
 #include "models/text_cached.h"
 
@@ -187,6 +188,22 @@ static void cached(const char *dir, const char *tok)
     hm_model *m;
     OK(!hm_model_open(&m, &(hm_model_files){(const char *[]){main_file, encoder, tok}, 3, NULL, 0, false}, NULL));
     text_cache(m, encoder, cache);
+    hm_model_close(m);
+}
+
+/* 0.9.6 distilled draws new noise in every step: going on must draw the same. */
+static void stochastic(const char *dir, const char *tok)
+{
+    char command[512], file[128];
+    hm_model *m;
+    hm_model_facts f;
+    snprintf(file, sizeof file, "%s/ltxv-0.9.6-distilled.safetensors", dir);
+    snprintf(command, sizeof command, "cp '%s' '%s'", main_file, file);
+    OK(!system(command));
+    OK(!hm_model_open(&m, &(hm_model_files){(const char *[]){file, t5_file, tok}, 3, NULL, 0}, NULL));
+    hm_model_get_facts(m, &f);
+    OK(strstr(f.name, "0.9.6 distilled"));
+    resumed(m, 8, 8, 0);
     hm_model_close(m);
 }
 
@@ -241,10 +258,13 @@ int main(void)
     OK(!*f.missing && strstr(f.name, "LTX-Video") && strstr(f.name, "0.9.5") && f.steps == 40);
     films(m);
     step_cache(m, 0.2);
+    resumed(m, 3, 3, 0);
+    resumed(m, 10, 10, 1);
     first_frame(m);
     hm_model_close(m);
 
     cached(dir, tok);
+    stochastic(dir, tok);
 
     /* the text encoder in two shards: the same film */
     char index[80];
@@ -267,6 +287,7 @@ int main(void)
     hm_model_cost c;
     OK(!hm_model_run(m, &job, &c, &err));
     OK(s.next == N && s.in_range && s.steps == 3 + 20);
+    resumed(m, 2, 4, 0);
     hm_model_close(m);
     in_int8(tok);
     wrong_files(cut);

@@ -112,6 +112,7 @@ static double usual_film(const hm_model *m)
 }
 
 #include "models/step_cached.h"
+#include "models/resumed.h"
 
 static void words(void)
 {
@@ -121,6 +122,8 @@ static void words(void)
     const double first = usual_film(m);
     OK(usual_film(m) == first); /* same seed, same bytes */
     step_cache(m, 0.2);
+    resumed(m, 3, 3, 0);
+    resumed(m, 8, 8, 1);
     hm_model_job job = usual(&s);
     job.seed = 4;
     OK(film(m, &job, &s) != first);

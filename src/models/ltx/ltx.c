@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "base/sha256.h"
 #include "diffusion/sampler.h"
 #include "models/families.h"
 #include "models/ltx/filters.h"
@@ -42,6 +43,7 @@ static void ltx_facts(const void *self, hm_model_facts *f)
                           .takes_items = true,
                           .takes_start = true,
                           .negative = "worst quality, inconsistent motion, blurry, jittery, distorted"};
+    memcpy(f->files, m->files, sizeof f->files);
     const double n = (double)m->n_transformer;
     snprintf(f->name, sizeof f->name, "LTX-Video %.0f%s %s%s%s", n < 1e9 ? 1e-6 * n : 1e-9 * n,
              n < 1e9 ? "M" : "B", m->version, m->distilled ? " distilled" : "",
@@ -85,7 +87,8 @@ typedef struct {
     float *text;          /* [2][M][W], then masks [2][M] */
     float *picture;       /* of the job's size */
     int small_w, small_h; /* what is decoded, if other */
-    int draws, done, n_steps;
+    int draws, before, n_steps; /* random draws so far; steps of the passes before */
+    hm_kept kept;
     bool two; /* passes */
 } run;
 
@@ -205,8 +208,8 @@ static void draw(void *user, hm_ltx_draw what, float *x, int64_t rows, int64_t C
 static int on_step(void *user, int step, int n_steps)
 {
     run *r = user;
-    (void)step, (void)n_steps;
-    return r->job->on_step && r->job->on_step(r->job->user, "sample", ++r->done, r->n_steps);
+    (void)n_steps;
+    return r->job->on_step && r->job->on_step(r->job->user, "sample", r->before + step, r->n_steps);
 }
 
 static himmel_status on_frame(void *user, int i, const float *rgb, himmel_error *err)
@@ -274,7 +277,9 @@ static himmel_status one_pass(run *r, hm_ltx_pass *p, const hm_ltx_calls *calls,
     p->n_passes = &r->cost->passes, p->n_skipped = &r->cost->passes_skipped;
     *z = latents(r->m, p->n_frames, p->width, p->height);
     if (!*z) return hm_fail(err, HIMMEL_ENOMEM, "ltx-video: out of memory for the latents");
-    return hm_ltx_sample(&r->nets, p, calls, *z, err);
+    const himmel_status rc = hm_ltx_sample(&r->nets, p, calls, *z, err);
+    r->before += p->n_times;
+    return rc;
 }
 
 /* Latents of the film; the size they have in *w, *h. */
@@ -358,10 +363,18 @@ static himmel_status ltx_run(const void *self, const hm_model_job *job, hm_model
     run r;
     float *z = NULL;
     himmel_status rc = open_run(&r, self, job, false, err);
-    const hm_ltx_calls calls = {.user = &r, .draw = draw, .on_step = on_step};
+    hm_ltx_calls calls = {.user = &r, .draw = draw, .on_step = on_step};
     r.cost = cost;
     if (!rc) rc = take_items(&r, false, err);
     if (!rc) rc = encode_text(&r, cost, false, err);
+    if (!rc && job->kept) {
+        hm_sha256 h;
+        hm_sha256_init(&h);
+        hm_sha256_add(&h, r.text, (size_t)(2 * HM_LTX_TOKENS) * (size_t)(r.m->t5.cfg.d_model + 1) * sizeof *r.text);
+        r.kept = *job->kept;
+        hm_sha256_end(&h, r.kept.words);
+        calls.kept = &r.kept, calls.draws = &r.draws;
+    }
     const double t0 = hm_now();
     if (!rc) rc = sample(&r, &calls, &z, err);
     const double t1 = hm_now();
@@ -393,7 +406,7 @@ static uint64_t beside_bytes(const run *r, const hm_ltx_pass *p)
     }
     const uint64_t C = (uint64_t)m->vae.latent_c, rotary = (uint64_t)m->dit.cfg.n_heads * (uint64_t)m->dit.cfg.head_dim;
     const uint64_t text = 2 * (uint64_t)HM_LTX_TOKENS * (uint64_t)(m->t5.cfg.d_model + 1);
-    return sizeof(float) * (text + 2 * given + tokens * ((r->job->step_cache > 0 ? 10 : 6) * C + rotary + 13) + 3 * film * C + 2 * frame);
+    return sizeof(float) * (text + 2 * given + tokens * (((r->job->step_cache > 0 ? 10 : 6) + (r->job->kept ? 5 : 0)) * C + rotary + 13) + 3 * film * C + 2 * frame);
 }
 
 static himmel_status ltx_plan(const void *self, const hm_model_job *job, hm_model_cost *cost,

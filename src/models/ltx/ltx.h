@@ -29,7 +29,7 @@ typedef struct {
     hm_vae vae;
     hm_upsampler up;
     hm_t5 t5;
-    uint8_t encoder[32]; /* its files, for the text cache */
+    uint8_t encoder[32], files[32]; /* which files: of the text encoder, of all */
     bool uniform, shifted; /* schedule: uniform steps, SD3 shift with last time 0.1 (0.9.0, 0.9.1); else
                               linear-quadratic */
     bool distilled, stochastic;

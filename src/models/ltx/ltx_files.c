@@ -266,7 +266,9 @@ himmel_status hm_ltx_open(void **self, const hm_model_files *files, himmel_error
         hm_ltx_close(m);
         return rc;
     }
+    hm_st *const all[] = {m->main, m->upscaler, m->shard[0], m->shard[1], m->shard[2], m->shard[3]};
     hm_text_cache_encoder(m->encoder, m->shard, m->n_shards);
+    hm_text_cache_encoder(m->files, all, (int)HM_COUNT(all));
     count(m, m->main);
     count(m, m->upscaler);
     for (int i = 0; i < m->n_shards; i++) count(m, m->shard[i]);

@@ -27,6 +27,8 @@ typedef struct {
     double (*pos)[3];
     float *cosine, *sine;
     hm_tensor *text, *mask; /* [3,M,caption], [3,M] */
+    float *state;           /* x, the number of draws, cache: as it is kept; NULL: it is not */
+    size_t n_state;
     hm_step_cache *cache;   /* NULL: none; its row 0 is the prompt's */
 } run;
 
@@ -276,6 +278,30 @@ static void velocities(run *r, const shape *s, int i, int entry)
     if (after) hm_step_cache_take(r->cache, r->x, text + n, 1 + first, after);
 }
 
+/* The step to begin with: 0, or the one after what was kept. */
+static int go_on(run *r)
+{
+    const hm_kept *k = r->calls->kept;
+    const size_t n = (size_t)(r->N * r->C);
+    const int step = k ? k->load(k->user, k->words, r->p->n_times, r->state, r->n_state) : 0;
+    if (!step) return 0;
+    memcpy(r->x, r->state, n * sizeof *r->x);
+    *r->calls->draws = (int)r->state[n];
+    hm_step_cache_restore(r->cache, r->state + n + 1);
+    return step;
+}
+
+static void leave(run *r, int step)
+{
+    const hm_kept *k = r->calls->kept;
+    const size_t n = (size_t)(r->N * r->C);
+    if (!k) return;
+    memcpy(r->state, r->x, n * sizeof *r->x);
+    r->state[n] = (float)*r->calls->draws;
+    hm_step_cache_store(r->cache, r->state + n + 1);
+    k->save(k->user, k->words, step, step == r->p->n_times, r->state, r->n_state);
+}
+
 static himmel_status step(run *r, int i, himmel_error *err)
 {
     const hm_ltx_pass *p = r->p;
@@ -296,6 +322,7 @@ static himmel_status step(run *r, int i, himmel_error *err)
         hm_euler_step(r->x, r->v, r->now, r->next, r->N, r->C);
     }
     look(r, "latents", i, r->x, r->N, r->C);
+    leave(r, i + 1);
     if (r->calls->on_step && r->calls->on_step(r->calls->user, i + 1, p->n_times))
         return hm_fail(err, HIMMEL_ECANCELLED, "stopped after step %d of %d", i + 1, p->n_times);
     return HIMMEL_OK;
@@ -350,12 +377,20 @@ static himmel_status run_new(run *r, const hm_ltx_nets *n, const hm_ltx_pass *p,
         !r->levels || !r->row || !r->pos || !r->cosine || !r->sine)
         return hm_fail(err, HIMMEL_ENOMEM, "ltx-video: out of memory for %lld tokens", (long long)r->N);
     text_rows(r);
-    return p->step_cache > 0 ? hm_step_cache_new(&r->cache, p->step_cache, p->n_times, r->N * r->C, 3, err) : HIMMEL_OK;
+    if (p->step_cache > 0) {
+        const himmel_status made = hm_step_cache_new(&r->cache, p->step_cache, p->n_times, r->N * r->C, 3, err);
+        if (made) return made;
+    }
+    r->n_state = all + 1 + hm_step_cache_numbers(r->cache);
+    if (calls->kept && !(r->state = malloc(r->n_state * sizeof *r->state)))
+        return hm_fail(err, HIMMEL_ENOMEM, "ltx-video: out of memory for %lld tokens", (long long)r->N);
+    return HIMMEL_OK;
 }
 
 static void run_free(run *r)
 {
     hm_step_cache_free(r->cache);
+    free(r->state);
     free(r->x), free(r->init), free(r->noise), free(r->v), free(r->strength), free(r->now), free(r->next);
     free(r->levels), free(r->row), free(r->pos), free(r->cosine), free(r->sine);
 }
@@ -375,7 +410,8 @@ himmel_status hm_ltx_sample(const hm_ltx_nets *n, const hm_ltx_pass *p, const hm
         look(&r, "init_latents", -1, r.x, r.N, r.C);
         if (r.strength) look(&r, "conditioning_mask", -1, r.strength, r.N, 1);
     }
-    for (int i = 0; i < p->n_times && !rc; i++) rc = step(&r, i, err);
+    for (int i = rc ? 0 : go_on(&r); i < p->n_times && !rc; i++) rc = step(&r, i, err);
+    if (!rc && calls->kept) calls->kept->end(calls->kept->user);
     if (!rc) memcpy(z, r.x + r.extra * area(&r) * r.C, (size_t)(r.T * area(&r) * r.C) * sizeof *z);
     run_free(&r);
     hm_restore(n->g, mark);

@@ -5,6 +5,7 @@
 #ifndef HM_LTX_PIPE_H
 #define HM_LTX_PIPE_H
 
+#include "diffusion/kept.h"
 #include "models/ltx/dit.h"
 #include "models/ltx/upsampler.h"
 #include "models/ltx/vae.h"
@@ -54,6 +55,8 @@ typedef struct {
     int (*on_step)(void *user, int step, int n_steps); /* not 0: stop; may be NULL */
     void (*look)(void *user, const char *name, int step, const float *x, int64_t rows,
                  int64_t C); /* may be NULL */
+    const hm_kept *kept;     /* go on from what is left there, leave each step there; NULL: neither */
+    int *draws;              /* with kept: how often `draw` was called, which what it gives depends on */
 } hm_ltx_calls;
 
 typedef struct {

@@ -15,6 +15,8 @@ typedef struct {
     float sigma[HM_MAX_STEPS + 1], t[HM_MAX_STEPS];
     hm_solver *solver;
     hm_step_cache *cache;    /* NULL: none */
+    float *state;            /* x, solver, cache: as it is kept; NULL: it is not */
+    size_t n_state;
 } loop;
 
 static void put_back(const loop *l, float *x)
@@ -53,10 +55,32 @@ static void velocities(const loop *l, const hm_wan *m, int i, bool both, const f
     if (count) *count += 1 + both;
 }
 
+/* The step to begin with: 0, or the one after what was kept. */
+static int go_on(const loop *l, float *x)
+{
+    const hm_kept *k = l->s->kept;
+    const int step = k ? k->load(k->user, k->words, l->s->steps, l->state, l->n_state) : 0;
+    if (!step) return 0;
+    memcpy(x, l->state, (size_t)l->n * sizeof *x);
+    hm_solver_restore(l->solver, l->state + l->n, step);
+    hm_step_cache_restore(l->cache, l->state + 4 * l->n);
+    return step;
+}
+
+static void leave(const loop *l, const float *x, int step)
+{
+    const hm_kept *k = l->s->kept;
+    if (!k) return;
+    memcpy(l->state, x, (size_t)l->n * sizeof *x);
+    hm_solver_store(l->solver, l->state + l->n);
+    hm_step_cache_store(l->cache, l->state + 4 * l->n);
+    k->save(k->user, k->words, step, step == l->s->steps, l->state, l->n_state);
+}
+
 static himmel_status steps(loop *l, float *x, himmel_error *err)
 {
     const hm_wan_sampling *s = l->s;
-    for (int i = 0; i < s->steps; i++) {
+    for (int i = go_on(l, x); i < s->steps; i++) {
         const bool low = s->low && l->t[i] < s->boundary * 1000.0f;
         const float scale = low ? s->guidance_low : s->guidance;
         const hm_wan *m = low ? s->low : s->model;
@@ -68,7 +92,9 @@ static himmel_status steps(loop *l, float *x, himmel_error *err)
         }
         hm_solver_step(l->solver, x, l->cond);
         put_back(l, x);
+        leave(l, x, i + 1);
     }
+    if (s->kept) s->kept->end(s->kept->user);
     return HIMMEL_OK;
 }
 
@@ -84,10 +110,12 @@ himmel_status hm_wan_sample(hm_graph *g, const hm_wan_sampling *s, float *x, him
     himmel_status rc = hm_flow_sigmas(l->sigma, l->t, s->steps, s->solver == HM_SOLVER_DPMPP ? HM_GRID_DPMPP : HM_GRID_UNIPC, s->shift, err);
     if (!rc) rc = hm_solver_new(&l->solver, s->solver, l->sigma, s->steps, l->n, err);
     if (!rc && s->step_cache > 0) rc = hm_step_cache_new(&l->cache, s->step_cache, s->steps, l->n, 2, err);
+    l->n_state = 4 * (size_t)l->n + hm_step_cache_numbers(l->cache);
+    l->state = s->kept ? malloc(l->n_state * sizeof(float)) : NULL;
     l->cond = malloc((size_t)l->n * sizeof(float));
     l->uncond = malloc((size_t)l->n * sizeof(float));
     l->row = calloc((size_t)tokens, sizeof *l->row);
-    if (!rc && (!l->cond || !l->uncond || !l->row)) rc = hm_fail(err, HIMMEL_ENOMEM, "sampling: out of memory");
+    if (!rc && (!l->cond || !l->uncond || !l->row || (s->kept && !l->state))) rc = hm_fail(err, HIMMEL_ENOMEM, "sampling: out of memory");
     for (int64_t i = 0; i < tokens / (s->in.T / c->patch[0]) && !rc && s->still; i++) l->row[i] = 1;
     if (!rc) {
         put_back(l, x);
@@ -95,6 +123,7 @@ himmel_status hm_wan_sample(hm_graph *g, const hm_wan_sampling *s, float *x, him
     }
     hm_solver_free(l->solver);
     hm_step_cache_free(l->cache);
+    free(l->state);
     free(l->cond);
     free(l->uncond);
     free(l->row);

@@ -4,6 +4,7 @@
 #ifndef HM_WAN_SAMPLE_H
 #define HM_WAN_SAMPLE_H
 
+#include "diffusion/kept.h"
 #include "diffusion/solver.h"
 #include "diffusion/step_cache.h"
 #include "models/wan/dit.h"
@@ -20,6 +21,7 @@ typedef struct {
     int n_text, n_negative;
     const float *still;              /* [C,H,W] latent frame 0 that is known (TI2V), or NULL */
     double step_cache;               /* threshold, 0: every pass is computed */
+    const hm_kept *kept;             /* go on from what is left there, leave each step there; NULL: neither */
     int *n_passes, *n_skipped;       /* passes computed and left out are added; NULL: nobody counts */
     int (*on_step)(void *user, int step, int steps, const float *x); /* before each step; nonzero stops; may be NULL */
     void *user;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "base/sha256.h"
 #include "models/families.h"
 #include "models/wan/wan.h"
 #include "text/cache.h"
@@ -42,6 +43,7 @@ static void wan_facts(const void *self, hm_model_facts *f)
                           .negative = negative_words,
                           .takes_items = m->kind != HM_WAN_T2V,
                           .ends_whole = true};
+    memcpy(f->files, m->files, sizeof f->files);
     const double n = (double)m->n_transformer;
     snprintf(f->name, sizeof f->name, "Wan %s %s %s%.3g%s%s", m->kind == HM_WAN_TI2V || m->two ? "2.2" : "2.1", kinds[m->kind],
              m->two ? "two experts, " : "", n < 1e9 ? 1e-6 * n : 1e-9 * n, n < 1e9 ? "M" : "B", m->distilled ? " distilled" : "");
@@ -79,6 +81,7 @@ typedef struct {
     himmel_status frame_rc;
     himmel_error frame_err;
     hm_wan_sampling s;
+    hm_kept kept;
 } run;
 
 static void set_up(run *r)
@@ -171,6 +174,15 @@ static himmel_status sample(run *r, himmel_error *err)
     s->text = r->text[1], s->n_text = r->n_text[1];
     s->negative = r->text[0], s->n_negative = r->n_text[0];
     s->on_step = on_step, s->user = r;
+    if (r->job->kept) {
+        hm_sha256 h;
+        hm_sha256_init(&h);
+        for (int b = 0; b < 2; b++)
+            if (r->text[b]) hm_sha256_add(&h, r->text[b], (size_t)r->n_text[b] * (size_t)r->m->t5.cfg.d_model * sizeof(float));
+        r->kept = *r->job->kept;
+        hm_sha256_end(&h, r->kept.words);
+        s->kept = &r->kept;
+    }
     r->x = malloc(n * sizeof *r->x);
     if (!r->x) return hm_fail(err, HIMMEL_ENOMEM, "wan: out of memory for the latents");
     hm_randn(r->x, n, r->job->seed, NOISE_STREAM);
@@ -275,7 +287,7 @@ static himmel_status wan_plan(const void *self, const hm_model_job *job, hm_mode
     cost->decode_gflop = 1e-9 * (double)(hm_flops(r.g) - before - forward);
     /* beside the graph: the latents, velocities and solver's estimates, or one frame and what convolutions keep */
     const uint64_t frame = (uint64_t)job->width * (uint64_t)job->height * 3 * sizeof(float);
-    const uint64_t beside = (uint64_t)latent_numbers(&r) * (job->step_cache > 0 ? 9 : 6) * sizeof(float) + r.given.bytes;
+    const uint64_t beside = (uint64_t)latent_numbers(&r) * (job->step_cache > 0 ? 9 : 6) * (job->kept ? 2 : 1) * sizeof(float) + r.given.bytes;
     cost->peak_bytes = HM_MAX(cost->peak_bytes, hm_peak(r.g)) + HM_MAX(beside, kept + frame);
     hm_graph_free(r.g);
     return rc;

@@ -29,7 +29,7 @@ typedef struct {
     hm_wan dit, low;       /* low: the second expert, layers NULL without one */
     hm_wan_vae *vae;
     hm_t5 t5;
-    uint8_t encoder[32];   /* its files, for the text cache */
+    uint8_t encoder[32], files[32]; /* which files: of the text encoder, of all */
     hm_wan_clip clip;
     hm_tokenizer *tok;
     hm_wan_kind kind;

@@ -275,6 +275,7 @@ himmel_status hm_wan_open(void **self, const hm_model_files *files, himmel_error
     }
     choose(m);
     hm_text_cache_encoder(m->encoder, &m->t5_st, 1);
+    hm_text_cache_encoder(m->files, (hm_st *[]){m->main, m->second, m->vae_st, m->t5_st, m->clip_st}, 5);
     count(m, m->main, true);
     count(m, m->second, true);
     count(m, m->vae_st, false);
