@@ -80,9 +80,11 @@ static void done_json(const cli_args *a, const himmel_result *r, double peak)
     cli_json_string(stdout, a->req.output);
     printf(",\"seed\":%llu,\"width\":%d,\"height\":%d,\"frames\":%d,\"bytes\":%llu,\"seconds\":%.3f,"
            "\"peak_gflops\":%.1f,"
-           "\"peak_rss_mib\":%.1f,\"passes\":%d,\"passes_skipped\":%d,\"phases\":[",
+           "\"peak_rss_mib\":%.1f,",
            (unsigned long long)a->req.seed, r->width, r->height, r->n_frames,
-           (unsigned long long)r->file_bytes, r->seconds, peak, peak_rss_mib(), r->passes, r->passes_skipped);
+           (unsigned long long)r->file_bytes, r->seconds, peak, peak_rss_mib());
+    if (r->passes) printf("\"passes\":%d,\"passes_skipped\":%d,", r->passes, r->passes_skipped); /* released weights */
+    printf("\"phases\":[");
     for (int i = 0; i < HIMMEL_N_PHASES; i++) {
         const himmel_phase *p = &r->phase[i];
         printf("%s{\"name\":\"%s\",\"seconds\":%.3f,\"gflop\":%.2f,\"share_of_peak\":%.3f}", i ? "," : "",
