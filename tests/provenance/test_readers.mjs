@@ -217,7 +217,7 @@ const names = flips.map((f, i) => {
   writeFileSync(`flip${i}.mp4`, copy);
   return `flip${i}.mp4`;
 });
-const caught = verify("reader", ...names).map(c => c.state !== "valid");
+const caught = verify("reader", ...names).map(c => c?.state !== "valid");
 let around = 0, unseen = 0;
 const missed = { himmel: 0, "c2pa-rs": 0, "c2pa-ts": 0 };
 for (const [i, f] of flips.entries()) {
