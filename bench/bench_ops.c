@@ -186,7 +186,7 @@ static void refiner(int64_t B, int64_t H, int64_t W, int threads)
         hm_graph_reset(g);
         hm_tensor *x = hm_new(g, HM_BF16, HM_DIMS(B, H, W, 32));
         hm_convert(x->data, HM_BF16, noise, HM_F32, (size_t)hm_numel(x));
-        hm_conv_opts o = {{1, 1}, {1, 1}, true};
+        hm_conv_opts o = {.stride = {1, 1}, .pad = {1, 1}, .relu = true};
         x = hm_conv(g, x, w[0], b[0], &o);
         for (int l = 1; l < 7; l += 2) {
             hm_tensor *h = hm_conv(g, x, w[l], b[l], &o);

@@ -11,7 +11,7 @@ struct hm_model {
     const hm_model_ops *ops;
     void *self;
     pthread_mutex_t lock; /* of ready */
-    bool ready;           /* prepared for runs */
+    bool ready;           /* int8 copies have their numbers */
 };
 
 static const hm_model_ops *const families[] = {&hm_ltx_ops, &hm_wan_ops};
@@ -110,12 +110,19 @@ himmel_status hm_model_plan(const hm_model *m, const hm_model_job *job, hm_model
     return rc ? rc : m->ops->plan(m->self, job, cost, err);
 }
 
-static himmel_status prepare(hm_model *m, int threads, himmel_error *err)
+static himmel_status pack(hm_model *m, int threads, himmel_error *err)
 {
+    hm_model_facts f;
+    m->ops->facts(m->self, &f);
+    if (!f.int8_bytes) return HIMMEL_OK;
+    hm_graph *g = NULL;
+    himmel_status rc = HIMMEL_OK;
     pthread_mutex_lock(&m->lock);
-    const himmel_status rc = m->ready || !m->ops->prepare ? HIMMEL_OK : m->ops->prepare(m->self, threads, err);
+    if (!m->ready) rc = hm_graph_new(&g, &(hm_graph_opts){.act = HM_BF16, .n_threads = threads}, err);
+    if (g) rc = m->ops->pack(m->self, g, err);
     m->ready = !rc;
     pthread_mutex_unlock(&m->lock);
+    hm_graph_free(g);
     return rc;
 }
 
@@ -123,6 +130,6 @@ himmel_status hm_model_run(const hm_model *m, const hm_model_job *job, hm_model_
 {
     *cost = (hm_model_cost){0};
     himmel_status rc = hm_model_check(m, job, err);
-    if (!rc) rc = prepare((hm_model *)(uintptr_t)m, job->threads, err); /* the only change after opening */
+    if (!rc) rc = pack((hm_model *)(uintptr_t)m, job->threads, err); /* the only change after opening */
     return rc ? rc : m->ops->run(m->self, job, cost, err);
 }

@@ -7,6 +7,7 @@
 
 #include "diffusion/kept.h"
 #include "models/lora.h"
+#include "tensor/tensor.h"
 
 typedef struct hm_model hm_model;
 
@@ -83,8 +84,8 @@ typedef struct {
     himmel_status (*open)(void **self, const hm_model_files *files, himmel_error *err);
     void (*close)(void *self); /* NULL is fine */
     void (*facts)(const void *self, hm_model_facts *f);
-    /* What costs time and memory and only a run needs; before the first one, on one thread. NULL: nothing. */
-    himmel_status (*prepare)(void *self, int threads, himmel_error *err);
+    /* The int8 copies of a model that was opened with them: their numbers, worked out on g. Before the first run, on one thread. */
+    himmel_status (*pack)(void *self, hm_graph *g, himmel_error *err);
     himmel_status (*plan)(const void *self, const hm_model_job *job, hm_model_cost *cost, himmel_error *err);
     himmel_status (*run)(const void *self, const hm_model_job *job, hm_model_cost *cost, himmel_error *err);
 } hm_model_ops;

@@ -200,7 +200,7 @@ static void stochastic(const char *dir, const char *tok)
     snprintf(file, sizeof file, "%s/ltxv-0.9.6-distilled.safetensors", dir);
     snprintf(command, sizeof command, "cp '%s' '%s'", main_file, file);
     OK(!system(command));
-    OK(!hm_model_open(&m, &(hm_model_files){(const char *[]){file, t5_file, tok}, 3, NULL, 0}, NULL));
+    OK(!hm_model_open(&m, &(hm_model_files){.paths = (const char *[]){file, t5_file, tok}, .n_paths = 3}, NULL));
     hm_model_get_facts(m, &f);
     OK(strstr(f.name, "0.9.6 distilled"));
     resumed(m, 8, 8, 0);

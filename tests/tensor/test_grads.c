@@ -149,7 +149,7 @@ static void attention(void)
 
 static void convolutions(void)
 {
-    const hm_conv_opts same = {{1, 1, 1}, {1, 1, 1}, false}, stride = {{2, 2, 2}, {1, 1, 1}, false}, point = {{1, 1, 1}, {0}, false};
+    const hm_conv_opts same = {.stride = {1, 1, 1}, .pad = {1, 1, 1}}, stride = {.stride = {2, 2, 2}, .pad = {1, 1, 1}}, point = {.stride = {1, 1, 1}};
     grad_check("conv 3x3", &(op_shape){3, {{D(2, 5, 6, 16)}, {D(32, 3, 3, 16)}, {D(32)}}, &same}, b_conv, 2e-3);
     grad_check("conv odd channels", &(op_shape){3, {{D(2, 5, 6, 5)}, {D(7, 3, 3, 5)}, {D(7)}}, &same}, b_conv, 2e-3);
     grad_check("conv stride 2", &(op_shape){3, {{D(1, 6, 7, 8)}, {D(16, 3, 3, 8)}, {D(16)}}, &stride}, b_conv, 2e-3);

@@ -64,7 +64,7 @@ static hm_tensor *run(hm_graph *g, model *m, int32_t *row)
     x = hm_add_t(g, x, hm_linear(g, hm_attention(g, x, k, k, K, 0.2f, mask, NULL), &w[3], NULL));
     h = hm_norm_modulate(g, x, mod, row, 3, 4, true, 1e-6f);
     x = hm_add_gated(g, x, hm_linear(g, hm_linear_gelu(g, h, &w[4], &w[9]), &w[5], NULL), mod, row, 5);
-    hm_tensor *cv = hm_conv(g, im, &w[10], &w[11], &(hm_conv_opts){{1, 1}, {1, 1}, true});
+    hm_tensor *cv = hm_conv(g, im, &w[10], &w[11], &(hm_conv_opts){.stride = {1, 1}, .pad = {1, 1}, .relu = true});
     hm_tensor *l2 = hm_loss_mse(g, hm_pixel_shuffle(g, cv, 2), hm_pixel_shuffle(g, hm_concat(g, im, im, 3), 2), NULL, NULL, 0.1f);
     hm_tensor *loss = hm_add_t(g, hm_loss_mse(g, x, target, NULL, NULL, 0), l2);
     if (loss->needs_grad) hm_backward(g, loss, 0.5f);

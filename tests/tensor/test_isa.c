@@ -22,7 +22,7 @@ static int compute(void)
         ct->grad = hm_wrap(g, HM_F32, HM_DIMS(16, 3, 3, D), cgrads[i]);
         hm_tensor *h = hm_linear_gelu(g, in, wt, NULL);
         h = hm_add_t(g, h, hm_attention(g, h, in, h, 2, 0.25f, NULL, NULL));
-        h = hm_conv(g, hm_reshape(g, h, HM_DIMS(1, 4, 6, D)), ct, NULL, &(hm_conv_opts){{1, 1}, {1, 1}, false});
+        h = hm_conv(g, hm_reshape(g, h, HM_DIMS(1, 4, 6, D)), ct, NULL, &(hm_conv_opts){.stride = {1, 1}, .pad = {1, 1}});
         hm_tensor *l = hm_loss_mse(g, h, hm_zeros(g, HM_F32, h->nd, h->dim), NULL, NULL, 0);
         hm_backward(g, l, 1);
         loss[i] = *(float *)l->data;

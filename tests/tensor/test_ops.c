@@ -150,7 +150,7 @@ static void conv(hm_graph *g, hm_dtype t, int64_t ci, int64_t co, int stride, in
             }
         y[i] = relu && s < 0 ? 0 : s;
     }
-    const hm_conv_opts o = {{stride, stride}, {pad, pad}, relu};
+    const hm_conv_opts o = {.stride = {stride, stride}, .pad = {pad, pad}, .relu = relu};
     near_all(hm_conv(g, x, w, b, &o), y, tol_of(t), named("conv", t, ci, co));
     free(y);
 }

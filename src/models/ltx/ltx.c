@@ -61,16 +61,9 @@ static void ltx_facts(const void *self, hm_model_facts *f)
                  hm_st_path(m->main));
 }
 
-static himmel_status ltx_prepare(void *self, int threads, himmel_error *err)
+static himmel_status ltx_pack(void *self, hm_graph *g, himmel_error *err)
 {
-    hm_ltx *m = self;
-    hm_graph *g;
-    if (!m->int8.bytes) return HIMMEL_OK;
-    himmel_status rc = hm_graph_new(&g, &(hm_graph_opts){.act = HM_BF16, .n_threads = threads}, err);
-    if (rc) return rc;
-    rc = hm_dit_params(&m->dit, "", hm_int8_fill, g, err);
-    hm_graph_free(g);
-    return rc;
+    return hm_dit_params(&((hm_ltx *)self)->dit, "", hm_int8_fill, g, err);
 }
 
 /* ---- a job's passes ---- */
@@ -446,6 +439,6 @@ const hm_model_ops hm_ltx_ops = {.family = "ltx-video",
                                  .open = hm_ltx_open,
                                  .close = hm_ltx_close,
                                  .facts = ltx_facts,
-                                 .prepare = ltx_prepare,
+                                 .pack = ltx_pack,
                                  .plan = ltx_plan,
                                  .run = ltx_run};

@@ -52,16 +52,11 @@ static void wan_facts(const void *self, hm_model_facts *f)
 
 /* ---- int8 ---- */
 
-static himmel_status wan_prepare(void *self, int threads, himmel_error *err)
+static himmel_status wan_pack(void *self, hm_graph *g, himmel_error *err)
 {
     hm_wan_set *m = self;
-    hm_graph *g;
-    if (!m->int8.bytes) return HIMMEL_OK;
-    himmel_status rc = hm_graph_new(&g, &(hm_graph_opts){.act = HM_BF16, .n_threads = threads}, err);
-    if (rc) return rc;
-    rc = hm_wan_params(&m->dit, hm_int8_fill, g, err);
+    himmel_status rc = hm_wan_params(&m->dit, hm_int8_fill, g, err);
     if (!rc && m->low.layers) rc = hm_wan_params(&m->low, hm_int8_fill, g, err);
-    hm_graph_free(g);
     return rc;
 }
 
@@ -298,6 +293,6 @@ const hm_model_ops hm_wan_ops = {.family = "wan",
                                  .open = hm_wan_open,
                                  .close = hm_wan_close,
                                  .facts = wan_facts,
-                                 .prepare = wan_prepare,
+                                 .pack = wan_pack,
                                  .plan = wan_plan,
                                  .run = wan_run};
