@@ -35,14 +35,11 @@ const char *tw_render(int n, const int64_t *seed, const uint8_t *bare, const dou
         hm_scene s;
         hm_renderer *r;
         hm_scene_random(&s, (uint64_t)seed[i]);
-        if (bare[i]) {
-            s.fact[HM_FACT_SUBJECT] = HM_SUBJECT_NONE;
-            s.fact[HM_FACT_COLOUR] = s.fact[HM_FACT_COUNT] = 0;
-        }
         if (hm_renderer_new(&r, &s, NULL)) {
             failed++;
             continue;
         }
+        if (bare[i]) hm_renderer_hide_subject(r);
         p[i].view = (hm_view){whole[i][0], whole[i][1], place[i][0], place[i][1], w, h};
         hm_frame_at(&p[i].state, p[i].lut, r, &p[i].view, t[i]);
         p[i].scene = *r;
