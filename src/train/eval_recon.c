@@ -5,6 +5,7 @@
  *     -render at 2x, 8x-> truth; decoded -refiner, averaged-> refined: PSNR, SSIM beside Lanczos of the
  *                                                                      true small film */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,6 +29,7 @@ typedef struct {
     int T, n_frames;
     hm_himmel1 *m;
     hm_film_sums truth, decoded;
+    hm_film_sums large[3][2];                 /* truth, refined, Lanczos of the true small film, as below */
     quality film, still;
     quality refined[2], plain[2], lanczos[2]; /* 512x288 and 2048x1152: decoded and refined, only enlarged;
                                                  true small film enlarged */
@@ -62,24 +64,32 @@ static himmel_status enlarge(const float *small, int scale, uint8_t *tmp, float 
     return HIMMEL_OK;
 }
 
+static const int LARGE[2] = {2, 8};
+
+/* Frame `at` at LARGE[k] times the base size, added to what is known of large frames of that kind. */
+static void look(recon_run *r, int kind, int k, const float *frame, int at)
+{
+    hm_film_add(&r->large[kind][k], frame, 1, W * LARGE[k], H * LARGE[k], at, HM_BLOCK * LARGE[k]);
+}
+
 /* A few frames of the film at 2x and 8x: refined, and what Lanczos makes of the true small film. */
 static himmel_status look_refined(recon_run *r, const hm_renderer *w, double t0, himmel_error *err)
 {
-    static const int scale[2] = {2, 8};
     const size_t big = (size_t)FRAME * 64;
     float *truth = malloc(2 * big * sizeof *truth), *got = truth ? truth + big : NULL;
     uint8_t *tmp = malloc(big);
     himmel_status rc =
         truth && tmp ? HIMMEL_OK : hm_fail(err, HIMMEL_ENOMEM, "eval: out of memory for large frames");
     for (int k = 0; !rc && k < 2 * N_BIG; k++) {
-        const int s = scale[k / N_BIG], at = (2 * (k % N_BIG) + 1) * r->n_frames / (2 * N_BIG);
+        const int s = LARGE[k / N_BIG], at = (2 * (k % N_BIG) + 1) * r->n_frames / (2 * N_BIG);
         const hm_view view = {W * s, H * s, 0, 0, W * s, H * s};
         const hm_eval_shape shape = {.T = r->T, .gh = GH, .gw = GW, .scale = s, .threads = (int)r->threads};
         hm_render(w, &view, t0 + (double)at / HM_FPS, truth);
+        look(r, 0, k / N_BIG, truth, at);
         if (!(rc = hm_eval_frames(r->m, r->z, &shape, at, 1, got, err)))
-            add(&r->refined[k / N_BIG], got, truth, W * s, H * s, true);
+            add(&r->refined[k / N_BIG], got, truth, W * s, H * s, true), look(r, 1, k / N_BIG, got, at);
         if (!rc && !(rc = enlarge(r->a + (size_t)at * FRAME, s, tmp, got, err)))
-            add(&r->lanczos[k / N_BIG], got, truth, W * s, H * s, true);
+            add(&r->lanczos[k / N_BIG], got, truth, W * s, H * s, true), look(r, 2, k / N_BIG, got, at);
         if (!rc && !(rc = enlarge(r->b + (size_t)at * FRAME, s, tmp, got, err)))
             add(&r->plain[k / N_BIG], got, truth, W * s, H * s, true);
     }
@@ -121,6 +131,21 @@ static json_t *quality_json(const recon_run *r, const char *name, const quality 
     return json_pack("{s:o,s:o}", "psnr", hm_eval_number(p), "ssim", hm_eval_number(s));
 }
 
+/* How sharp, and how visible the blocks, at LARGE[k] times the base size. */
+static void report_large(const recon_run *r, int k, json_t *j)
+{
+    static const char *const kind[3] = {"truth", "refined", "lanczos"};
+    const hm_film_figures t = hm_film_look(&r->large[0][k]);
+    for (int i = 0; i < 3; i++) {
+        const hm_film_figures f = hm_film_look(&r->large[i][k]);
+        char name[64];
+        hm_eval_say(r->job, "%dx%d %-8s gradient %.5f  %.3f of footage; edges x %.3f y %.3f", W * LARGE[k], H * LARGE[k], kind[i],
+                    f.gradient, f.gradient / t.gradient, f.edge[0] / t.edge[0], f.edge[1] / t.edge[1]);
+        snprintf(name, sizeof name, "figures_%s_%d", kind[i], W * LARGE[k]);
+        if (j) json_object_set_new(j, name, hm_eval_figures_json(&f));
+    }
+}
+
 static himmel_status report(const recon_run *r, himmel_error *err)
 {
     const hm_film_figures t = hm_film_look(&r->truth), d = hm_film_look(&r->decoded);
@@ -150,6 +175,7 @@ static himmel_status report(const recon_run *r, himmel_error *err)
     hm_eval_say(r->job, "figure      decoded      truth   ratio");
     for (size_t i = 0; i < HM_COUNT(name); i++)
         hm_eval_say(r->job, "%-8s  %9.5f  %9.5f  %6.3f", name[i], got[i], want[i], got[i] / want[i]);
+    for (int k = 0; r->m->refiner && k < 2; k++) report_large(r, k, j);
     return hm_eval_write_json(j, r->json, err);
 }
 

@@ -6,8 +6,7 @@
 #ifndef HM_REFINE_H
 #define HM_REFINE_H
 
-#include "models/himmel/codec.h"
-#include "models/himmel/refiner.h"
+#include "models/himmel/himmel1.h"
 #include "train/optim.h"
 #include "world/scene.h"
 
@@ -18,6 +17,7 @@ typedef struct {
     int bx, by, bw, bh;        /* blocks in z */
     int x0, y0;                /* the crop in base pixels, even */
     int n_frames, t[HM_RECORD_FRAMES];
+    bool made;                 /* z is what the transformer made of the scene, so it may differ from the frames */
     float *z;                  /* [T][bh][bw][K] */
     uint8_t *frame;            /* [n_frames][8C][8C][3] */
 } hm_record;
@@ -28,6 +28,8 @@ typedef struct {
     int cap;                   /* records kept */
     uint64_t seed;
     bool held_out;             /* scenes of combinations that are not trained on */
+    const hm_himmel1 *model;   /* NULL, or whose transformer makes the coefficients of a share of the records: */
+    double films;              /* the scene's own, noised to a level of 0.3 to 0.95 and sampled from there with its caption */
     int64_t made;              /* records made so far; the ring holds the last cap of them */
     hm_record *rec;            /* [cap] */
 } hm_pool;

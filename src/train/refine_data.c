@@ -1,6 +1,7 @@
 /* refine_data.c - footage for the refiner: render windows small and frames large, encode, decode with errors.
  * SPDX-License-Identifier: MIT
- * Cost of a record at C = 64: 60 frames of 112x112 and 6 of 512x512, 2.3 million pixels. */
+ * Cost of a record at C = 64: 60 frames of 112x112 and 6 of 512x512, 2.3 million pixels; of one that the transformer makes, 60 frames of
+ * 256x144, 6 of 512x512 and 12 passes of some 12 GFLOP. */
 #include "train/refine.h"
 
 #include <math.h>
@@ -8,7 +9,9 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "film/film.h"
 #include "train/cache.h"
+#include "world/caption.h"
 
 enum {
     FILM_T = 3,
@@ -87,6 +90,38 @@ static himmel_status encode_view(const hm_pool *p, hm_record *q, const hm_render
     return rc;
 }
 
+/* The view's blocks of the whole film's coefficients. */
+static void cut_view(const hm_record *q, const float *film, int K, float *z)
+{
+    const size_t row = (size_t)q->bw * K;
+    for (int j = 0; j < q->T; j++)
+        for (int y = 0; y < q->bh; y++, z += row)
+            memcpy(z, film + (((size_t)j * q->gh + q->by + y) * q->gw + q->bx) * K, row * sizeof *z);
+}
+
+/* Coefficients with the errors that films have: the scene's, forgotten to some level and made again. */
+static himmel_status make_view(const hm_pool *p, hm_record *q, const hm_scene *s, double t0, hm_rng *r, himmel_error *err)
+{
+    enum { STEPS = 6 };
+    const int K = hm_codec_channels(p->codec);
+    const size_t n = (size_t)q->T * q->gh * q->gw * K;
+    float *film = malloc(2 * n * sizeof *film);
+    q->z = malloc((size_t)q->T * q->bh * q->bw * K * sizeof *q->z);
+    himmel_status rc = film && q->z ? HIMMEL_OK : HIMMEL_ENOMEM;
+    char caption[1024];
+    const hm_given given = {.z = film, .start = hm_rng_range(r, 0.3f, 0.95f)};
+    const hm_sample_opts o = {.prompt = caption, .given = &given, .seed = hm_rng_u64(r) >> 1, .steps = STEPS, .guidance = 3,
+                              .gw = q->gw, .gh = q->gh, .T = q->T};
+    uint32_t said;
+    hm_caption(caption, sizeof caption, s, &(hm_caption_opts){.say = hm_caption_sayable(s)}, hm_rng_u64(r), &said);
+    if (!rc) rc = hm_render_latents(p->codec, s, t0, q->T, q->gh, q->gw, film, NULL, err);
+    if (!rc) rc = hm_sample(p->model, &o, 1, film + n, NULL, err);
+    if (!rc) cut_view(q, film + n, K, q->z);
+    q->made = true;
+    free(film);
+    return rc;
+}
+
 static himmel_status draw_frames(const hm_pool *p, hm_record *q, const hm_renderer *rd, double t0)
 {
     const int up = HM_REFINER_UP, side = up * p->crop;
@@ -118,10 +153,11 @@ static himmel_status make_record(const hm_pool *p, int64_t i, hm_record *q, himm
     hm_renderer *rd;
     himmel_status rc = hm_renderer_new(&rd, &s, err);
     if (rc) return rc;
-    rc = encode_view(p, q, rd, t0);
+    const bool film = p->model && hm_rng_float(&r) < (float)p->films;
+    rc = film ? make_view(p, q, &s, t0, &r, err) : encode_view(p, q, rd, t0);
     if (!rc) rc = draw_frames(p, q, rd, t0);
     hm_renderer_free(rd);
-    return rc ? hm_fail(err, rc, "train refiner: out of memory") : HIMMEL_OK;
+    return rc == HIMMEL_ENOMEM ? hm_fail(err, rc, "train refiner: out of memory") : rc;
 }
 
 himmel_status hm_pool_fill(hm_pool *p, int64_t upto, himmel_error *err)
@@ -240,12 +276,12 @@ himmel_status hm_pool_sample(const hm_pool *p, const hm_crop_opts *o, uint64_t s
     const hm_record *q = &p->rec[(p->made - 1 - (int64_t)hm_rng_below(&r, (uint32_t)have)) % p->cap];
     const int f = (int)hm_rng_below(&r, (uint32_t)q->n_frames);
     const float u = hm_rng_float(&r);
-    const bool flip = hm_rng_float(&r) < 0.5f, known = hm_rng_float(&r) < (float)o->known;
+    const bool flip = hm_rng_float(&r) < 0.5f, known = hm_rng_float(&r) < (float)o->known && !q->made;
     float *target = malloc((nt + nd + 4 * nk) * sizeof *target);
     if (!target) return hm_fail(err, HIMMEL_ENOMEM, "train refiner: out of memory");
     float *dec = target + nt, *pix = dec + nd, *mask = pix + 3 * nk;
     for (size_t i = 0; i < nt; i++) target[i] = (float)q->frame[f * nt + i] * (1 / 255.0f);
-    himmel_status rc = decode_crop(p, q, q->t[f], o->noise * (double)(u * u), &r, dec);
+    himmel_status rc = decode_crop(p, q, q->t[f], q->made ? 0 : o->noise * (double)(u * u), &r, dec);
     if (flip) {
         mirror(target, side, side);
         for (int k = 0; k < 3; k++) mirror(dec + k * nd / 3, C, C);
