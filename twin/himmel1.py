@@ -150,6 +150,8 @@ def dit_shapes(c):
     out["proj_out.weight"], out["proj_out.bias"] = (c["out_channels"], D), (c["out_channels"],)
     for i in range(c["num_layers"]):
         b = f"transformer_blocks.{i}."
+        if c.get("local_mixing"):
+            out[b + "local_mix.weight"] = (27, D)
         for a in ("attn1", "attn2"):
             for x in ("to_q", "to_k", "to_v", "to_out.0"):
                 out[f"{b}{a}.{x}.weight"], out[f"{b}{a}.{x}.bias"] = (D, D), (D,)
@@ -170,7 +172,7 @@ def fresh(shapes, seed):
             w = torch.zeros(s)
             if s[0] == 6:
                 w[2] = w[5] = 0.25
-        elif name.endswith(("proj_out.weight", "adaln_single.linear.weight")):
+        elif name.endswith(("proj_out.weight", "adaln_single.linear.weight", "local_mix.weight")):
             w = torch.zeros(s)
         else:
             std = (math.sqrt(2) if len(s) > 2 else 1) / math.sqrt(math.prod(s[1:]))
@@ -215,8 +217,20 @@ def rotate(x, rope):
     return torch.stack((a * rope[0] - b * rope[1], b * rope[0] + a * rope[1]), -1).flatten(-2).to(x.dtype)
 
 
-def dit_block(p, c, x, ada, known, rope, text, text_bias):
-    """p: the block's parameters by their short names; ada [b,2,6,D], b = B or 1."""
+def local_mix(w, x, grid):
+    """x [B,N,D] plus the 27 neighbours in time and space times w [27,D]; frames behind grid = (T, gh, gw) stand alone (local.c)."""
+    T, gh, gw = grid
+    B, N, D = x.shape
+    k = w.T.reshape(D, 1, 3, 3, 3).to(x.dtype)
+    f = x.reshape(B, -1, gh, gw, D).permute(0, 4, 1, 2, 3)
+    y = F.conv3d(f[:, :, :T], k, padding=1, groups=D)
+    if f.shape[2] > T:
+        y = torch.cat((y, F.conv3d(f[:, :, T:], k[:, :, 1:2], padding=(0, 1, 1), groups=D)), 2)
+    return x + y.permute(0, 2, 3, 4, 1).reshape(B, N, D)
+
+
+def dit_block(p, c, x, ada, known, rope, text, text_bias, grid):
+    """p: the block's parameters by their short names; ada [b,2,6,D], b = B or 1; grid: of local_mix."""
     heads, eps = c["num_attention_heads"], c["norm_eps"]
     mod = (ada + p["scale_shift_table"]).float()
 
@@ -233,13 +247,15 @@ def dit_block(p, c, x, ada, known, rope, text, text_bias):
     k = rms_norm(linear(p, "attn2.to_k", text), p["attn2.k_norm.weight"], 1e-5)
     x = (x + linear(p, "attn2.to_out.0", attend(q, k, linear(p, "attn2.to_v", text), heads, None, text_bias))).to(x.dtype)
     h = (rms_norm(x, None, eps).float() * (1 + m(4)) + m(3)).to(x.dtype)
+    if c.get("local_mixing"):
+        h = local_mix(p["local_mix.weight"], h, grid)
     h = linear(p, "ff.net.2", gelu(linear(p, "ff.net.0.proj", h)))
     return (x + h * m(5)).to(x.dtype)
 
 
-def dit(p, c, x, levels, known, rope, where, text, mask, block=dit_block, act=None, tap=0):
+def dit(p, c, x, levels, known, rope, where, text, mask, grid, block=dit_block, act=None, tap=0):
     """Velocity of x [B,N,K]. levels [b,2]: noise level of unknown and known tokens, b = B or 1; known [b,N] bool;
-    where: of place(), on x's device; text [B,M,d], mask [B,M] 1 = token. act: dtype of the residual stream (None: x's).
+    where: of place(), on x's device; grid: (T, gh, gw) of the film's tokens, extra stills behind them; text [B,M,d], mask [B,M] 1 = token. act: dtype of the residual stream (None: x's).
     tap: with the tokens after that many blocks, for a loss of their own."""
     a, b = "adaln_single.", levels.shape[0]
     f = torch.exp(-math.log(1e4) * torch.arange(128, device=x.device) / 128)
@@ -263,7 +279,7 @@ def dit(p, c, x, levels, known, rope, where, text, mask, block=dit_block, act=No
     x = x if act is None else x.to(act)
     for i in range(c["num_layers"]):
         n = f"transformer_blocks.{i}."
-        x = block({k[len(n):]: v for k, v in p.items() if k.startswith(n)}, c, x, ada, known, rope, text, bias)
+        x = block({k[len(n):]: v for k, v in p.items() if k.startswith(n)}, c, x, ada, known, rope, text, bias, grid)
         if i + 1 == tap:
             half = x
     mod = (e[:, :, None] + p["scale_shift_table"]).float()
@@ -293,13 +309,13 @@ def schedule(steps, shift):
 
 
 @torch.no_grad()
-def sample(p, c, x, known, pos, where, text, mask, steps, guidance, shift, act=None):
+def sample(p, c, x, known, pos, where, text, mask, grid, steps, guidance, shift, act=None):
     """x [N,K]: noise, and clean values where known [N]; text, mask [2,M,..]: prompt, empty prompt. -> clean [N,K]."""
     rope = tuple(t.to(x.device) for t in rope_tables(c, pos))
     where = None if where is None else where.to(x.device)
     times = [float(torch.tensor(t)) for t in schedule(steps, shift)]
     for now, after in zip(times, times[1:]):
-        v = dit(p, c, torch.stack((x, x)), torch.tensor([[now, 0.0]], device=x.device), known[None], rope, where, text, mask, act=act).float()
+        v = dit(p, c, torch.stack((x, x)), torch.tensor([[now, 0.0]], device=x.device), known[None], rope, where, text, mask, grid, act=act).float()
         v = v[1] + guidance * (v[0] - v[1])
         x = torch.where(known[:, None], x, x + (after - now) * v)
     return x

@@ -11,7 +11,7 @@ import torch
 def is_muon(name, nd):
     """Of the transformer and the text encoder: params.c, kind_of."""
     block = "transformer_blocks." in name or "encoder.block." in name
-    return block and nd == 2 and name.endswith(".weight") and "relative_attention_bias" not in name
+    return block and nd == 2 and name.endswith(".weight") and "relative_attention_bias" not in name and "local_mix" not in name
 
 
 def muladd(c, beta, a, b, alpha):

@@ -119,11 +119,11 @@ class Trainer:
         if old is None:
             c.update(num_layers=o.layers, num_attention_heads=o.heads, attention_head_dim=64, in_channels=m.codec.K, out_channels=m.codec.K,
                      cross_attention_dim=64 * o.heads)
-        c["place_features"], c["caption_modulation"] = h.PLACE, 1  # weights from before there were any learn them on top
+        c["place_features"], c["caption_modulation"], c["local_mixing"] = h.PLACE, 1, 1  # weights from before there were any learn them on top
         self.c, start = c, dict(old or h.fresh(h.dit_shapes(c), o.seed))
-        for name in ("place_proj.weight", "caption_modulation.weight", "caption_place.weight"):
-            start.setdefault(name, h.fresh({name: h.dit_shapes(c)[name]}, o.seed)[name].to(o.device))
         shapes = h.dit_shapes(c)
+        for name in shapes.keys() - start.keys():
+            start[name] = h.fresh({name: shapes[name]}, o.seed)[name].to(o.device)
         D = shapes["patchify_proj.bias"][0]
         start |= {LAYOUT + ".weight": torch.zeros(1, D, device=o.device), LAYOUT + ".bias": torch.zeros(1, device=o.device)}
         self.opt = Optim({k: start[k] for k in [*shapes, LAYOUT + ".weight", LAYOUT + ".bias"]}, o.device, lr_muon=o.lr_muon, lr_adamw=o.lr, ema=o.ema, warmup=o.warmup)
@@ -166,7 +166,7 @@ class Trainer:
             with torch.no_grad():
                 text = self.m.text(b["ids"], mask)
             tap = max(1, self.c["num_layers"] // 2) if layout else 0
-            v = h.dit(p, self.c, b["x"], b["levels"], b["known"], (b["rope"][0], b["rope"][1]), b["place"], text, mask, self.block, self.act, tap)
+            v = h.dit(p, self.c, b["x"], b["levels"], b["known"], (b["rope"][0], b["rope"][1]), b["place"], text, mask, b["grid"], self.block, self.act, tap)
             if layout:  # the subject's map from the features halfway (src/train/dit.c)
                 v, half = v
                 told = h.linear(p, LAYOUT, h.rms_norm(half, None, self.c["norm_eps"]))
@@ -196,14 +196,14 @@ class Trainer:
 
     def try_step(self, b):
         """As a CUDA graph of the batch's shape where there is a GPU."""
-        key = (tuple(b["x"].shape), b["rope"].shape)
+        key = (tuple(b["x"].shape), b["rope"].shape, b["grid"])
         self.seen[key] = self.seen.get(key, 0) + 1
         if self.device == "cpu" or not self.o.graph or self.seen[key] < 3:  # rare shapes are not worth a graph
             loss = self.learn(b)
             self.opt.apply()
             return loss
         if key not in self.graphs:
-            static = {k: v.clone() for k, v in b.items()}
+            static = {k: v.clone() if torch.is_tensor(v) else v for k, v in b.items()}
             side = torch.cuda.Stream()
             side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):  # warm up: kernels are chosen, nothing is learnt
@@ -219,7 +219,8 @@ class Trainer:
             self.graphs[key] = (graph, static, loss)
         graph, static, loss = self.graphs[key]
         for k, v in b.items():
-            static[k].copy_(v)
+            if torch.is_tensor(v):
+                static[k].copy_(v)
         graph.replay()
         return loss.clone()
 
@@ -238,7 +239,7 @@ class Trainer:
 
     def batch(self, d, T, extra, B, seed, level=None):
         b = make_batch(d, B, T, extra, self.m.codec, self.o, seed, level)
-        b["rope"], b["place"] = self.rope(T, d.gh, d.gw, extra), self.place(T, d.gh, d.gw, extra)
+        b["rope"], b["place"], b["grid"] = self.rope(T, d.gh, d.gw, extra), self.place(T, d.gh, d.gw, extra), (T, d.gh, d.gw)
         return b
 
     def size(self, d, T, extra=()):

@@ -107,7 +107,7 @@ static void forward(run *r, float t)
                              .levels = levels, .n_levels = 2 * r->B, .row = r->row,
                              .cosine = hm_wrap(r->g, HM_F32, HM_DIMS(1, r->N, half), r->cosine),
                              .sine = hm_wrap(r->g, HM_F32, HM_DIMS(1, r->N, half), r->sine),
-                             .place = r->place, .text = r->text, .text_mask = r->mask};
+                             .place = r->place, .grid = {r->o->T, r->o->gh, r->o->gw}, .text = r->text, .text_mask = r->mask};
     const hm_tensor *v = hm_dit_forward(r->g, &r->m->dit, &in);
     if (v->data) hm_convert(r->v, HM_F32, v->data, v->dtype, (size_t)r->B * n);
     hm_restore(r->g, mark);

@@ -137,6 +137,10 @@ hm_tensor *hm_conv(hm_graph *g, hm_tensor *x, hm_tensor *w, hm_tensor *b, const 
 hm_tensor *hm_pixel_shuffle(hm_graph *g, hm_tensor *x, int r);
 hm_tensor *hm_pixel_unshuffle(hm_graph *g, hm_tensor *x, int r);
 
+/* x [B,N,D], tokens of grid {T, h, w} frame by frame, then perhaps more frames that stand alone: x + sum over the 27 neighbours in
+ * time and space (itself included) of w[(dt+1)*9 + (dy+1)*3 + dx+1] times the neighbour, channel by channel; w [27,D]. */
+hm_tensor *hm_local_mix(hm_graph *g, hm_tensor *x, hm_tensor *w, const int64_t grid[3]);
+
 /* ---- losses: scalar f32 [1] ---- */
 /* sum_i w_i (pred_i - target_i)^2 / n, plus l1 * |...|. target same shape as pred, any float dtype, constant;
  * token_weight [rows] f32 over all but the last dim, channel_weight [D] f32; either may be NULL (= 1). */

@@ -97,7 +97,7 @@ static himmel_status open_parts(dit_run *r, himmel_error *err)
         return rc;
     hm_codec_hash(r->model, r->codec_hash);
     r->cfg.dit.place_features = HM_H1_PLACE; /* weights from before there were any learn them on top */
-    r->cfg.dit.caption_modulation = true;
+    r->cfg.dit.caption_modulation = r->cfg.dit.local_mixing = true;
     const bool has_dit = hm_st_find(r->model, "model.diffusion_model.proj_out.weight") && !r->o.fresh;
     if (!has_dit) { /* a new transformer */
         r->cfg.dit.n_layers = (int)r->o.layers;
@@ -212,7 +212,7 @@ static hm_tensor *forward(dit_run *r, bool layout)
     hm_tensor *half = NULL;
     hm_tensor *text = hm_t5_forward(g, &r->t5, b->ids, b->mask, b->B, b->M);
     const hm_dit_input in = {.x = x, .levels = b->levels, .n_levels = 2 * b->B, .row = b->row, .cosine = cosine,
-                             .sine = sine, .place = b->place, .text = text,
+                             .sine = sine, .place = b->place, .grid = {b->T, b->gh, b->gw}, .text = text,
                              .tap = layout ? HM_MAX(1, r->cfg.dit.n_layers / 2) : 0, .tapped = &half,
                              .text_mask = hm_wrap(g, HM_F32, HM_DIMS(b->B, b->M), b->text_mask)};
     hm_tensor *v = hm_dit_forward(g, &r->dit, &in);

@@ -1,8 +1,8 @@
 /* params.c - create, export, save and restore the parameters of a model in training.   SPDX-License-Identifier: MIT
  *
  * Fresh values: norm weights 1, biases 0, linear and convolution weights N(0, 1/fan_in) (convolutions 2/fan_in, as they
- * feed ReLUs), embeddings N(0, 1). Exceptions, so that a new block starts near the identity: what ends in "proj_out.weight" or
- * "adaln_single.linear.weight" is 0; gates in a scale_shift_table of 6 rows are 0.25; attn2's output is a quarter. T5's
+ * feed ReLUs), embeddings N(0, 1). Exceptions, so that a new block starts near the identity: what ends in "proj_out.weight",
+ * "adaln_single.linear.weight" or "local_mix.weight" is 0; gates in a scale_shift_table of 6 rows are 0.25; attn2's output is a quarter. T5's
  * queries carry the 1/sqrt(d_kv) that its attention leaves out. */
 #include "train/params.h"
 
@@ -59,7 +59,7 @@ static void fresh_values(hm_param *p, int nd, const int64_t *dim, uint64_t seed)
         fill = ends(p->name, "weight") ? 1.0f : 0.0f;
     } else if (ends(p->name, "scale_shift_table") || has(p->name, "relative_attention_bias")) {
         fill = 0;
-    } else if (ends(p->name, "proj_out.weight") || ends(p->name, "adaln_single.linear.weight")) {
+    } else if (ends(p->name, "proj_out.weight") || has(p->name, "local_mix.") || ends(p->name, "adaln_single.linear.weight")) {
         fill = 0;
     } else if (ends(p->name, "shared.weight")) {
         std = 1.0f;
@@ -81,7 +81,7 @@ static void fresh_values(hm_param *p, int nd, const int64_t *dim, uint64_t seed)
 static hm_opt_kind kind_of(const char *name, int nd)
 {
     const bool block = has(name, "transformer_blocks.") || has(name, "encoder.block.");
-    const bool matrix = nd == 2 && ends(name, ".weight") && !has(name, "relative_attention_bias");
+    const bool matrix = nd == 2 && ends(name, ".weight") && !has(name, "relative_attention_bias") && !has(name, "local_mix.");
     const bool conv = nd == 4 && (has(name, "refiner.blocks.") || has(name, "refiner.convs2.")); /* [O, everything else] */
     return (block && matrix) || conv ? HM_OPT_MUON : HM_OPT_ADAMW;
 }

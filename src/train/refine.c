@@ -1,8 +1,7 @@
 /* refine.c - `himmel train refiner`.   SPDX-License-Identifier: MIT
  *   records (refine_data.c) -> batch of crops -> correction -> squares + l1 |e| against what is missing
  *     -> Muon and AdamW, EMA
- * With --critic the gradient of a critic (critic.c) is added, at that share of the squares' own. With --films a share of the records
- * is what the transformer of --model makes.
+ * With --films a share of the records is what the transformer of --model makes.
  * Rendering and training take turns on all cores: every record is used `reuse` times on average, then new
  * ones are drawn. A run is its state file (parameters, moments, step); resumed, it makes the records of its
  * ring again and goes on as it would have. */
@@ -14,7 +13,6 @@
 
 #include "base/rng.h"
 #include "models/himmel/himmel1.h"
-#include "train/critic.h"
 #include "train/eval.h"
 #include "train/modelfile.h"
 #include "train/options.h"
@@ -26,9 +24,8 @@ enum { N_VAL = 24, REPORT = 25 };
 typedef struct {
     const char *model, *out, *state, *log;
     int64_t steps, batch, crop, records, seed, val_every, save_every, warmup, threads, width, blocks, width2,
-        convs2, critic_alone;
-    double minutes, lr, lr_muon, ema, reuse, noise, known, sharp, l1, decay, films, critic,
-        lr_critic;
+        convs2;
+    double minutes, lr, lr_muon, ema, reuse, noise, known, sharp, l1, decay, films;
     bool f32, fresh;
 } refine_opts;
 
@@ -44,12 +41,7 @@ typedef struct {
     hm_graph *g;
     hm_optim opt;
     float *x, *residual, *weight; /* a batch */
-    hm_critic *critic;            /* NULL without --critic, as all up to rms */
-    hm_params critic_ps;
-    hm_optim critic_opt;
-    float *black;             /* [8C][8C][3], 0 */
-    float *enlarged, *footage, *made, *grad, *aim; /* [B][2C][2C][48] each */
-    double rms[2]; /* of the gradients by the squares and by the critic, running */
+    float *black, *enlarged;      /* [8C][8C][3], 0; a sample's enlarged frame, [2C][2C][48] */
     int64_t step;
     double seconds, peak; /* of training so far, over all runs */
     FILE *log;
@@ -78,9 +70,7 @@ static himmel_status parse(refine_run *r, himmel_error *err)
                        .known = 0.25,
                        .sharp = 0,
                        .l1 = 0,
-                       .decay = 0.4,
-                       .lr_critic = 3e-4,
-                       .critic_alone = 200};
+                       .decay = 0.4};
     const hm_option_spec spec[] = {{"model", HM_O_STR, &o->model, 0, 0},
                                    {"out", HM_O_STR, &o->out, 0, 0},
                                    {"state", HM_O_STR, &o->state, 0, 0},
@@ -109,9 +99,6 @@ static himmel_status parse(refine_run *r, himmel_error *err)
                                    {"l1", HM_O_REAL, &o->l1, 0, 100},
                                    {"decay", HM_O_REAL, &o->decay, 0, 1},
                                    {"films", HM_O_REAL, &o->films, 0, 1},
-                                   {"critic", HM_O_REAL, &o->critic, 0, 100},
-                                   {"critic-alone", HM_O_INT, &o->critic_alone, 0, 1e9},
-                                   {"lr-critic", HM_O_REAL, &o->lr_critic, 0, 1},
                                    {"f32", HM_O_FLAG, &o->f32, 0, 0},
                                    {"fresh", HM_O_FLAG, &o->fresh, 0, 0}};
     himmel_status rc =
@@ -120,8 +107,7 @@ static himmel_status parse(refine_run *r, himmel_error *err)
     if (!o->model || !o->out || !o->state)
         return hm_fail(err, HIMMEL_EINVAL,
                        "train refiner: --model FILE (for its codec), --out FILE and --state FILE are needed");
-    if (o->crop % (o->critic > 0 ? 4 : 2))
-        return hm_fail(err, HIMMEL_EINVAL, "train refiner: --crop %d is no multiple of %d", (int)o->crop, o->critic > 0 ? 4 : 2);
+    if (o->crop % 2) return hm_fail(err, HIMMEL_EINVAL, "train refiner: --crop %d is not even", (int)o->crop);
     return HIMMEL_OK;
 }
 
@@ -168,8 +154,6 @@ static himmel_status open_model(refine_run *r, himmel_error *err)
     rc = hm_refiner_init(&r->net, &r->cfg.refiner, err);
     if (!rc) rc = hm_refiner_params(r->net, "refiner.", hm_params_bind, &r->ps, err);
     if (!rc) hm_refiner_rates(&r->ps, !old);
-    hm_params_init(&r->critic_ps, r->ps.dtype, (uint64_t)r->o.seed, NULL);
-    if (!rc && r->o.critic > 0) rc = hm_critic_new(&r->critic, &r->critic_ps, (int)r->o.threads, err);
     return rc;
 }
 
@@ -181,10 +165,9 @@ static himmel_status load_state(refine_run *r, himmel_error *err)
     himmel_status rc = hm_st_open(&st, r->o.state, err);
     if (rc) return rc;
     rc = hm_params_restore(&r->ps, st, err);
-    if (!rc && r->critic) rc = hm_params_restore(&r->critic_ps, st, err);
     const char *at = hm_st_meta(st, "progress");
     long long step = 0;
-    if (!rc && (!at || sscanf(at, "%lld %lf %lf %lf", &step, &r->seconds, &r->rms[0], &r->rms[1]) < 2))
+    if (!rc && (!at || sscanf(at, "%lld %lf", &step, &r->seconds) != 2))
         rc = hm_fail(err, HIMMEL_EFORMAT, "%s: not the state of a training run (no progress in its header)",
                      r->o.state);
     r->step = step;
@@ -196,10 +179,9 @@ static himmel_status save_state(refine_run *r, himmel_error *err)
 {
     hm_st_writer *w = hm_st_writer_new();
     if (!w) return hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", r->o.state);
-    char at[128];
-    snprintf(at, sizeof at, "%lld %.3f %.17g %.17g", (long long)r->step, r->seconds, r->rms[0], r->rms[1]);
+    char at[64];
+    snprintf(at, sizeof at, "%lld %.3f", (long long)r->step, r->seconds);
     himmel_status rc = hm_params_save(&r->ps, w, err);
-    if (!rc) rc = hm_params_save(&r->critic_ps, w, err);
     if (!rc) rc = hm_st_add_meta(w, "progress", at, err);
     if (!rc) rc = hm_st_write(w, r->o.state, err);
     hm_st_writer_free(w);
@@ -228,13 +210,12 @@ static himmel_status save_model(refine_run *r, himmel_error *err)
     return rc;
 }
 
-/* Sample i of the batch: its enlarged frame in the correction's layout. */
-static himmel_status enlarge_sample(const refine_run *r, int64_t i, const float *black)
+/* The enlarged frame of the batch's first sample, in the correction's layout. */
+static himmel_status enlarge_first(const refine_run *r)
 {
-    const size_t C = (size_t)r->o.crop, nx = C * C * HM_REFINER_IN, nr = 4 * C * C * HM_REFINER_OUT;
-    float *e = r->enlarged + (size_t)i * nr;
-    const himmel_status rc = hm_refiner_residual(e, r->x + (size_t)i * nx, (int)C, (int)C, black);
-    for (size_t k = 0; k < nr; k++) e[k] = -e[k];
+    const size_t C = (size_t)r->o.crop, n = 4 * C * C * HM_REFINER_OUT;
+    const himmel_status rc = hm_refiner_residual(r->enlarged, r->x, (int)C, (int)C, r->black);
+    for (size_t k = 0; k < n; k++) r->enlarged[k] = -r->enlarged[k];
     return rc;
 }
 
@@ -296,10 +277,10 @@ static himmel_status validate(refine_run *r, double noise, val_figures *v, himme
     const size_t n = (size_t)(4 * r->o.crop * r->o.crop * HM_REFINER_OUT);
     hm_film_sums real[2] = {0}, refined[2] = {0};
     hm_graph *g;
-    float *black = calloc(6 * n, sizeof *black), *px = black + 4 * n; /* black, scratch, two pictures */
-    himmel_status rc = black ? hm_graph_new(&g, &go, err) : hm_fail(err, HIMMEL_ENOMEM, "train refiner: out of memory");
+    float *scratch = malloc(5 * n * sizeof *scratch), *px = scratch + 3 * n; /* and two pictures */
+    himmel_status rc = scratch ? hm_graph_new(&g, &go, err) : hm_fail(err, HIMMEL_ENOMEM, "train refiner: out of memory");
     if (rc) {
-        free(black);
+        free(scratch);
         return rc;
     }
     hm_params_use_ema(&r->ps, true);
@@ -307,7 +288,7 @@ static himmel_status validate(refine_run *r, double noise, val_figures *v, himme
     for (int i = 0; i < N_VAL && !rc; i++) {
         hm_graph_reset(g);
         rc = fill_batch(r, &r->val, &so, 77, (uint64_t)i, 1, err);
-        if (!rc) rc = enlarge_sample(r, 0, black);
+        if (!rc) rc = enlarge_first(r);
         if (rc) break;
         hm_tensor *y = hm_cast(g, forward(r, g, 1), HM_F32);
         for (size_t k = 0; k < n; k++) {
@@ -317,35 +298,33 @@ static himmel_status validate(refine_run *r, double noise, val_figures *v, himme
             px[k] = r->enlarged[k] + r->residual[k];
             px[n + k] = r->enlarged[k] + ((const float *)y->data)[k];
         }
-        add_gradient(r, px, black + n, real);
-        add_gradient(r, px + n, black + n, refined);
+        add_gradient(r, px, scratch, real);
+        add_gradient(r, px + n, scratch, refined);
     }
     v->before = -10 * log10(b / (double)(n * N_VAL) + 1e-12);
     v->after = -10 * log10(a / (double)(n * N_VAL) + 1e-12);
     for (int k = 0; k < 2; k++) v->gradient[k] = hm_film_look(&refined[k]).gradient / hm_film_look(&real[k]).gradient;
     hm_params_sync(&r->ps);
     hm_graph_free(g);
-    free(black);
+    free(scratch);
     return rc;
 }
 
 typedef struct {
-    double t0, loss, norm, render_s, fill_s, right;
+    double t0, loss, norm, render_s, fill_s;
     uint64_t flops;
     int64_t n;
 } meter;
 
 static void report(refine_run *r, meter *m, char *note, size_t cap)
 {
-    char critic[64] = "";
-    if (r->critic) snprintf(critic, sizeof critic, ", critic right %.0f %%", 100 * m->right / (double)m->n);
     const double dt = hm_now() - m->t0, work = dt - m->render_s - m->fill_s, rate = (double)m->flops / work;
     snprintf(note, cap,
              "step %lld loss %.6f grad %.4f samples/s %.1f, render %.0f %%, batches %.0f %%, network %.0f "
-             "GFLOPS (%.0f %% of peak) %.0f s%s",
+             "GFLOPS (%.0f %% of peak) %.0f s",
              (long long)r->step, m->loss / (double)m->n, m->norm / (double)m->n,
              (double)(m->n * r->o.batch) / dt, 100 * m->render_s / dt, 100 * m->fill_s / dt, rate * 1e-9,
-             100 * rate / r->peak, r->seconds, critic);
+             100 * rate / r->peak, r->seconds);
     hm_log(r->log, "%s\n", note);
     *m = (meter){.t0 = hm_now()};
 }
@@ -354,45 +333,6 @@ static void report(refine_run *r, meter *m, char *note, size_t cap)
 static int64_t records_at(const refine_run *r, int64_t s)
 {
     return r->o.records / 4 + 1 + (int64_t)((double)(s * r->o.batch) / (r->o.reuse * HM_RECORD_FRAMES));
-}
-
-/* What the refiner's output p should be for hm_loss_mse to have the gradient that is wanted: weighted squares and, at o.critic times
- * their deviation, the critic's. Returns the weighted squares' mean. */
-static double aim(refine_run *r, const float *p, int64_t n, bool listen)
-{
-    double loss = 0, squares[2] = {0};
-    for (int64_t i = 0; i < n; i++) {
-        const double d = p[i] - r->residual[i], w = r->weight[i / HM_REFINER_OUT];
-        loss += w * d * d;
-        squares[0] += w * d * w * d;
-        squares[1] += (double)r->grad[i] * r->grad[i];
-    }
-    for (int k = 0; k < 2; k++) {
-        const double rms = sqrt(squares[k] / (double)n);
-        r->rms[k] = r->rms[k] > 0 ? 0.98 * r->rms[k] + 0.02 * rms : rms;
-    }
-    const double scale = listen && r->rms[1] > 0 ? r->o.critic * r->rms[0] / r->rms[1] : 0;
-    for (int64_t i = 0; i < n; i++) {
-        const float w = r->weight[i / HM_REFINER_OUT];
-        r->aim[i] = p[i] - w * (p[i] - r->residual[i]) - (float)scale * r->grad[i];
-    }
-    return loss / (double)n;
-}
-
-/* The loss of correction y: the critic has its step, and the refiner's aim is set. */
-static hm_tensor *criticised(refine_run *r, hm_tensor *y, meter *m)
-{
-    const int64_t C = r->o.crop, B = r->o.batch, n = 4 * B * C * C * HM_REFINER_OUT;
-    const float *p = hm_cast(r->g, y, HM_F32)->data;
-    for (int64_t i = 0; i < n; i++) {
-        r->footage[i] = r->enlarged[i] + r->residual[i];
-        r->made[i] = r->enlarged[i] + p[i];
-    }
-    const hm_critic_report c = hm_critic_step(r->critic, &r->critic_opt, r->step, r->footage, r->made, B, (int)(2 * C),
-                                              hm_mix((uint64_t)r->o.seed, 2 + (uint64_t)r->step), r->grad);
-    m->right += c.right;
-    m->loss += aim(r, p, n, r->step >= r->o.critic_alone);
-    return hm_loss_mse(r->g, y, hm_wrap(r->g, HM_F32, HM_DIMS(B, 2 * C, 2 * C, HM_REFINER_OUT), r->aim), NULL, NULL, 0);
 }
 
 static himmel_status one_step(refine_run *r, meter *m, double left, himmel_error *err)
@@ -406,21 +346,19 @@ static himmel_status one_step(refine_run *r, meter *m, double left, himmel_error
     const double t1 = hm_now();
     if (!rc)
         rc = fill_batch(r, &r->pool, &r->so, hm_mix((uint64_t)r->o.seed, 1), (uint64_t)(r->step * B), B, err);
-    for (int64_t i = 0; r->critic && i < B && !rc; i++) rc = enlarge_sample(r, i, r->black);
     if (rc) return rc;
     const double t2 = hm_now();
     hm_graph_reset(r->g);
     hm_params_zero_grad(&r->ps);
     const hm_tensor *target = hm_wrap(r->g, HM_F32, HM_DIMS(B, 2 * C, 2 * C, HM_REFINER_OUT), r->residual);
-    hm_tensor *y = forward(r, r->g, B);
-    hm_tensor *loss = r->critic ? criticised(r, y, m) : hm_loss_mse(r->g, y, target, r->weight, NULL, (float)r->o.l1);
+    hm_tensor *loss = hm_loss_mse(r->g, forward(r, r->g, B), target, r->weight, NULL, (float)r->o.l1);
     hm_backward(r->g, loss, 1.0f);
     hm_optim o = r->opt;
     const double decay = left < r->o.decay ? fmax(left / r->o.decay, 0.02) : 1;
     o.lr_adamw *= decay;
     o.lr_muon *= decay;
-    if (!r->critic || r->step >= r->o.critic_alone) m->norm += hm_optim_step(&o, &r->ps, r->step);
-    if (!r->critic) m->loss += (double)*(float *)loss->data;
+    m->norm += hm_optim_step(&o, &r->ps, r->step);
+    m->loss += (double)*(float *)loss->data;
     m->flops += hm_flops(r->g);
     m->render_s += t1 - t0;
     m->fill_s += t2 - t1;
@@ -476,22 +414,6 @@ static himmel_status loop(refine_run *r, himmel_error *err)
     return rc;
 }
 
-/* The critic's scales, from the held-out crops: the same in every run and after each resume. */
-static himmel_status calibrate(refine_run *r, himmel_error *err)
-{
-    const size_t n = (size_t)(4 * r->o.crop * r->o.crop * HM_REFINER_OUT);
-    float *all = malloc(N_VAL * n * sizeof *all);
-    himmel_status rc = all ? HIMMEL_OK : hm_fail(err, HIMMEL_ENOMEM, "train refiner: out of memory");
-    for (int i = 0; i < N_VAL && !rc; i++) {
-        rc = fill_batch(r, &r->val, &(hm_crop_opts){0}, 77, (uint64_t)i, 1, err);
-        if (!rc) rc = enlarge_sample(r, 0, r->black);
-        for (size_t k = 0; k < n && !rc; k++) all[(size_t)i * n + k] = r->enlarged[k] + r->residual[k];
-    }
-    if (!rc) hm_critic_calibrate(r->critic, all, N_VAL, (int)(2 * r->o.crop));
-    free(all);
-    return rc;
-}
-
 static himmel_status prepare(refine_run *r, himmel_error *err)
 {
     const int C = (int)r->o.crop;
@@ -508,22 +430,17 @@ static himmel_status prepare(refine_run *r, himmel_error *err)
     r->x = malloc(B * n * HM_REFINER_IN * sizeof *r->x);
     r->residual = malloc(B * 4 * n * HM_REFINER_OUT * sizeof *r->residual);
     r->weight = malloc(B * 4 * n * sizeof *r->weight);
-    float **more[] = {&r->enlarged, &r->footage, &r->made, &r->grad, &r->aim, &r->black};
-    bool ok = r->x && r->residual && r->weight;
-    for (size_t i = 0; i < HM_COUNT(more); i++) ok = (*more[i] = calloc(B * 4 * n * HM_REFINER_OUT, sizeof(float))) && ok;
-    if (!ok) return hm_fail(err, HIMMEL_ENOMEM, "train refiner: out of memory");
+    r->black = calloc(4 * n * HM_REFINER_OUT, sizeof *r->black);
+    r->enlarged = malloc(4 * n * HM_REFINER_OUT * sizeof *r->enlarged);
+    if (!r->x || !r->residual || !r->weight || !r->black || !r->enlarged)
+        return hm_fail(err, HIMMEL_ENOMEM, "train refiner: out of memory");
     r->so = (hm_crop_opts){.noise = r->o.noise, .known = r->o.known, .sharp = (float)r->o.sharp};
     r->opt = hm_refiner_optim();
     r->opt.lr_adamw = r->o.lr;
     r->opt.lr_muon = r->o.lr_muon;
     r->opt.ema = r->o.ema;
     r->opt.warmup = r->o.warmup;
-    r->critic_opt = hm_optim_default();
-    r->critic_opt.lr_adamw = r->o.lr_critic;
-    r->critic_opt.beta1 = 0.5;
-    r->critic_opt.beta2 = 0.99;
     r->peak = hm_measure_peak(r->ps.dtype);
-    if (r->critic && (rc = calibrate(r, err))) return rc;
     const hm_graph_opts go = {.act = r->ps.dtype, .tape = true, .n_threads = (int)r->o.threads};
     return hm_graph_new(&r->g, &go, err);
 }
@@ -550,9 +467,8 @@ himmel_status hm_train_refiner_cmd(const hm_job *job, himmel_error *err)
     free(r->x);
     free(r->residual);
     free(r->weight);
-    free(r->enlarged), free(r->footage), free(r->made), free(r->grad), free(r->aim), free(r->black);
-    hm_critic_free(r->critic);
-    hm_params_deinit(&r->critic_ps);
+    free(r->black);
+    free(r->enlarged);
     hm_pool_deinit(&r->pool);
     hm_pool_deinit(&r->val);
     hm_refiner_free(r->net);

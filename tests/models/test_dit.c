@@ -27,6 +27,7 @@ static void test_config(void)
         {"{" SIZES ",\"positional_embedding_max_pos\":[20,0,2048]}", "impossible"},
         {"{" SIZES ",\"positional_embedding_theta\":-1}", "positional_embedding_theta"},
         {"{" SIZES ",\"place_features\":-1}", "place_features is -1"},
+        {"{" SIZES ",\"local_mixing\":2}", "local_mixing is 2"},
         {"{" SIZES ",\"caption_modulation\":2}", "caption_modulation is 2"},
         {"{" SIZES ",\"num_layers\":1}", "JSON"}};
     hm_dit_config c;

@@ -44,6 +44,7 @@ static hm_tensor *b_rope(hm_graph *g, hm_tensor **in, const void *u)
     return hm_rope(g, in[0], in[1], in[2]);
 }
 static hm_tensor *b_mean(hm_graph *g, hm_tensor **in, const void *u) { (void)u; return hm_mean_rows(g, in[0], hm_mul_t(g, in[1], in[1])); }
+static hm_tensor *b_local(hm_graph *g, hm_tensor **in, const void *u) { return hm_local_mix(g, in[0], in[1], u); }
 static hm_tensor *b_conv(hm_graph *g, hm_tensor **in, const void *u) { return hm_conv(g, in[0], in[1], in[2], u); }
 static hm_tensor *b_cast(hm_graph *g, hm_tensor **in, const void *u) { (void)u; return hm_cast(g, hm_scale_t(g, in[0], 2), HM_F32); }
 
@@ -115,6 +116,8 @@ static void elementwise(void)
     grad_check("mod_table, broadcast", &(op_shape){2, {{D(5, 19)}, {D(2, 19)}}, NULL}, b_table, 2e-3);
     grad_check("rope", &(op_shape){3, {{D(2, 3, 34)}, {D(1, 3, 17), .constant = true}, {D(1, 3, 17), .constant = true}}, NULL}, b_rope, 2e-3);
     grad_check("rope per clip", &(op_shape){3, {{D(2, 3, 6)}, {D(2, 3, 3), .constant = true}, {D(2, 3, 3), .constant = true}}, NULL}, b_rope, 2e-3);
+    static const int64_t grid[3] = {2, 2, 3}; /* and a frame that stands alone */
+    grad_check("local_mix", &(op_shape){2, {{D(2, 18, 19)}, {D(27, 19)}}, grid}, b_local, 2e-3);
     grad_check("mean_rows", &(op_shape){2, {{D(3, 4, 19)}, {D(3, 4), .constant = true}}, NULL}, b_mean, 2e-3);
 }
 

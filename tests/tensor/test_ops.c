@@ -155,6 +155,26 @@ static void conv(hm_graph *g, hm_dtype t, int64_t ci, int64_t co, int stride, in
     free(y);
 }
 
+/* Two frames of 2 x 3 tokens that see each other, and one that stands alone, in two samples. */
+static void local_mixes(hm_graph *g, hm_dtype t)
+{
+    enum { B = 2, T = 2, H = 2, W = 3, F = 3, D = 21 };
+    hm_tensor *x = rand_t(g, t, 7, HM_DIMS(B, F * H * W, D)), *w = rand_t(g, HM_F32, 8, HM_DIMS(27, D));
+    double *y = doubles(B * F * H * W * D);
+    for (int i = 0; i < B * F * H * W; i++)
+        for (int d = 0; d < D; d++) {
+            const int b = i / (F * H * W), f = i / (H * W) % F, r = i / W % H, c = i % W;
+            double s = value_at(x, i * D + d);
+            for (int k = 0; k < 27; k++) {
+                const int ff = f + k / 9 - 1, rr = r + k / 3 % 3 - 1, cc = c + k % 3 - 1;
+                const bool there = rr >= 0 && rr < H && cc >= 0 && cc < W && (ff == f || (f < T && ff >= 0 && ff < T));
+                if (there) s += value_at(w, k * D + d) * value_at(x, (((b * F + ff) * H + rr) * W + cc) * D + d);
+            }
+            y[i * D + d] = s;
+        }
+    near_all(hm_local_mix(g, x, w, (int64_t[3]){T, H, W}), y, tol_of(t), "local_mix");
+}
+
 static void small_ops(hm_graph *g, hm_dtype t)
 {
     hm_graph_reset(g);
@@ -167,6 +187,7 @@ static void small_ops(hm_graph *g, hm_dtype t)
         y[2 * i + 1] = b * cc + a * ss;
     }
     near_all(hm_rope(g, x, c, s), y, tol_of(t), "rope");
+    local_mixes(g, t);
     hm_tensor *wt = hm_zeros(g, HM_F32, HM_DIMS(B, N));
     for (int64_t i = 0; i < N; i++) ((float *)wt->data)[i] = (float)i; /* second clip: no weight at all, mean 0 */
     for (int64_t d = 0; d < D; d++) {

@@ -109,7 +109,7 @@ static hm_tensor *dit_loss(net *n, hm_graph *g, hm_tensor **text, hm_tensor **v)
     hm_dit_rope(&n->dit.cfg, (const double(*)[3])n->pos, N, cosine->data, sine->data);
     *text = hm_t5_forward(g, &n->t5, n->ids, n->mask, B, n->M);
     const hm_dit_input in = {.x = hm_wrap(g, HM_F32, HM_DIMS(B, N, K), n->x), .levels = n->levels, .n_levels = 2 * B,
-                             .row = n->row, .cosine = cosine, .sine = sine, .place = n->place, .text = *text,
+                             .row = n->row, .cosine = cosine, .sine = sine, .place = n->place, .grid = {T, GH, GW}, .text = *text,
                              .text_mask = hm_wrap(g, HM_F32, HM_DIMS(B, n->M), n->text_mask)};
     *v = hm_dit_forward(g, &n->dit, &in);
     return hm_loss_mse(g, *v, hm_wrap(g, HM_F32, HM_DIMS(B, N, K), n->target), n->weight, NULL, 0);

@@ -32,7 +32,7 @@ def transformer(m, d, say):
     losses, norms, steps = [], [], steps_for(pieces)
     for s in range(steps):
         text = h.t5(t5p, m.c["text_encoder"], d["ids"], d["mask"])
-        v = h.dit(ditp, c, d["x"], d["levels"], known, rope, where, text, d["mask"])
+        v = h.dit(ditp, c, d["x"], d["levels"], known, rope, where, text, d["mask"], (2, 4, 4))
         loss = h.mse(v, d["target"], d["weight"])
         loss.backward()
         if s == 0:
@@ -71,7 +71,7 @@ def sampler(m, d, say):
     x = torch.cat((torch.where(known[:film, None], d["sampler.z"], d["sampler.noise"]), d["sampler.extra"]))
     text = m.text(d["sampler.ids"], d["sampler.mask"])
     pos = h.positions(2, 4, 4, (1,))
-    out = h.sample(m.p["dit"], c, x, known, pos, h.place(c, 2, 4, 4, pos), text, d["sampler.mask"], STEPS, 3.0, m.c["himmel"]["shift"])
+    out = h.sample(m.p["dit"], c, x, known, pos, h.place(c, 2, 4, 4, pos), text, d["sampler.mask"], (2, 4, 4), STEPS, 3.0, m.c["himmel"]["shift"])
     say("sampler, 20 steps", far(out[:film], d["sampler.out"]), 1e-3)
 
 

@@ -15,7 +15,7 @@ hm_himmel1_config hm_himmel1_config_default(void)
         /* theta 16 over 256 pixels: the fastest pair turns 2.5 rad from one block to the next */
         .dit = {.in_channels = 128, .out_channels = 128, .n_layers = 8, .n_heads = 5, .head_dim = 64,
                 .caption_channels = 256, .rope_theta = 16.0, .max_pos = {20, 256, 256}, .causal_time = true,
-                .norm_eps = 1e-6f, .place_features = HM_H1_PLACE, .caption_modulation = true},
+                .norm_eps = 1e-6f, .place_features = HM_H1_PLACE, .local_mixing = true, .caption_modulation = true},
         .t5 = {.vocab = 4096, .d_model = 256, .n_layers = 4, .n_heads = 4, .d_kv = 64, .d_ff = 640,
                .n_buckets = 32, .max_distance = 128, .bias_every_layer = false, .eps = 1e-6f},
         .refiner = {.width = 64, .n_blocks = 3, .width2 = 32, .n_convs2 = 2},
@@ -35,7 +35,7 @@ char *hm_himmel1_config_format(const hm_himmel1_config *c)
         c->dit.out_channels, "num_layers", c->dit.n_layers, "num_attention_heads", c->dit.n_heads,
         "attention_head_dim", c->dit.head_dim, "caption_channels", c->dit.caption_channels, "cross_attention_dim",
         c->dit.n_heads * c->dit.head_dim, "place_features", c->dit.place_features,
-        "caption_modulation", c->dit.caption_modulation, "positional_embedding_theta", c->dit.rope_theta,
+        "caption_modulation", c->dit.caption_modulation, "local_mixing", c->dit.local_mixing, "positional_embedding_theta", c->dit.rope_theta,
         "positional_embedding_max_pos", c->dit.max_pos[0], c->dit.max_pos[1], c->dit.max_pos[2],
         "causal_temporal_positioning", c->dit.causal_time, "norm_eps", (double)c->dit.norm_eps, "qk_norm", "rms_norm",
         "attention_bias", 1, "activation_fn", "gelu-approximate", "timestep_scale_multiplier", 1000,

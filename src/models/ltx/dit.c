@@ -105,6 +105,7 @@ static hm_tensor *block(dit_fwd *f, const hm_dit_layer *w, hm_tensor *x)
     /* x += gate * mlp(rms(x) (1 + scale) + shift) */
     mark = hm_save(g);
     h = hm_norm_modulate(g, x, mod, row, SHIFT_MLP, SCALE_MLP, false, eps);
+    if (w->local_w) h = hm_local_mix(g, h, w->local_w, f->in->grid);
     h = hm_linear(g, hm_linear_gelu(g, h, w->ff1_w, w->ff1_b), w->ff2_w, w->ff2_b);
     show(f, ".ff", h);
     return hm_settle(g, mark, x, hm_add_gated(g, x, h, mod, row, GATE_MLP));

@@ -14,6 +14,7 @@ typedef struct {
     bool causal_time;        /* causal_temporal_positioning */
     float norm_eps;
     int place_features;      /* himmel-1: numbers that say where in the picture a token lies, see hm_dit_input.place; LTX: 0 */
+    bool local_mixing;       /* himmel-1: the mlp sees a token's neighbours too, see hm_dit_input.grid; LTX: false */
     bool caption_modulation; /* himmel-1: the caption's mean modulates every block, as the noise level does, and the places; LTX: false */
 } hm_dit_config;
 
@@ -22,7 +23,7 @@ typedef struct {
 } hm_dit_attn;
 typedef struct {
     hm_dit_attn attn1, attn2;
-    hm_tensor *ff1_w, *ff1_b, *ff2_w, *ff2_b, *table; /* table [6,D]: shift, scale, gate (msa), shift, scale, gate (mlp) */
+    hm_tensor *ff1_w, *ff1_b, *ff2_w, *ff2_b, *local_w, *table; /* local_w [27,D] or NULL;  table [6,D]: shift, scale, gate (msa), shift, scale, gate (mlp) */
 } hm_dit_layer;
 typedef struct {
     hm_dit_config cfg;
@@ -53,6 +54,7 @@ typedef struct {
     const int32_t *row;      /* [B*N] which level a token has */
     const hm_tensor *cosine, *sine; /* [B or 1,N,D/2] f32 */
     const float *place;      /* [N,place_features], the same for every sample; NULL without */
+    int64_t grid[3];         /* with local_mixing: frames, rows and columns of the tokens; tokens behind them are frames that stand alone */
     hm_tensor *text;         /* [B,M,caption_channels], before caption_projection */
     const hm_tensor *text_mask; /* [B,M] f32: 0 for tokens, -10000 for padding; may be NULL */
     uint64_t stg_layers; int stg_mode; const float *stg_keep; /* bit l = perturbed layer; HM_STG_*; keep [B]: 0 = perturbed sample */

@@ -11,7 +11,7 @@
 #include "models/ltx/dit.h"
 
 /* ---- tensors ---- */
-typedef enum { S_NONE, S_D, S_4D, S_6D, S_IN, S_OUT, S_CAPTION, S_256, S_6, S_2, S_PLACE } dit_size;
+typedef enum { S_NONE, S_D, S_4D, S_6D, S_IN, S_OUT, S_CAPTION, S_256, S_6, S_2, S_PLACE, S_27 } dit_size;
 typedef struct {
     const char *name;
     size_t at;
@@ -71,7 +71,8 @@ static himmel_status visit(hm_dit *m, const char *name, const dit_bind *b, void 
                             [S_256] = 256,
                             [S_6] = 6,
                             [S_2] = 2,
-                            [S_PLACE] = c->place_features};
+                            [S_PLACE] = c->place_features,
+                            [S_27] = 27};
     const int64_t dim[2] = {size[b->dim[0]], size[b->dim[1]]};
     hm_tensor **slot = (hm_tensor **)(void *)((char *)base + b->at);
     return fn(user, name, b->dim[1] ? 2 : 1, dim, slot, err);
@@ -99,6 +100,11 @@ himmel_status hm_dit_params(hm_dit *m, const char *prefix, hm_param_fn *fn, void
         static const dit_bind both = {"caption_place.weight", MODEL(caption_place_w), {S_D, S_CAPTION}};
         snprintf(name, sizeof name, "%s%s", prefix, both.name);
         rc = visit(m, name, &both, m, fn, user, err);
+    }
+    for (int l = 0; l < m->cfg.n_layers && m->cfg.local_mixing && !rc; l++) {
+        static const dit_bind local = {"local_mix.weight", LAYER(local_w), {S_27, S_D}};
+        snprintf(name, sizeof name, "%stransformer_blocks.%d.%s", prefix, l, local.name);
+        rc = visit(m, name, &local, &m->layers[l], fn, user, err);
     }
     for (int l = 0; l < m->cfg.n_layers; l++)
         for (size_t i = 0; i < HM_COUNT(layer_binds) && !rc; i++) {
@@ -215,9 +221,11 @@ static himmel_status parse_sizes(const json_t *o, hm_dit_config *cfg, himmel_err
 /* himmel-1's own: absent in LTX's configurations. */
 static himmel_status parse_own(const json_t *o, hm_dit_config *cfg, himmel_error *err)
 {
-    int64_t place = 0, caption = 0;
+    int64_t place = 0, caption = 0, local = 0;
     himmel_status rc = hm_json_int(o, "place_features", "transformer", (int64_t[2]){0, 64}, &place, err);
     if (!rc) rc = hm_json_int(o, "caption_modulation", "transformer", (int64_t[2]){0, 1}, &caption, err);
+    if (!rc) rc = hm_json_int(o, "local_mixing", "transformer", (int64_t[2]){0, 1}, &local, err);
+    cfg->local_mixing = local;
     cfg->place_features = (int)place;
     cfg->caption_modulation = caption;
     return rc;
