@@ -152,6 +152,8 @@ def dit_shapes(c):
         b = f"transformer_blocks.{i}."
         if c.get("local_mixing"):
             out[b + "local_mix.weight"] = (27, D)
+            if c.get("caption_modulation"):
+                out[b + "local_mix.caption.weight"], out[b + "local_mix.gate.weight"] = (27, D), (D, c["caption_channels"])
         for a in ("attn1", "attn2"):
             for x in ("to_q", "to_k", "to_v", "to_out.0"):
                 out[f"{b}{a}.{x}.weight"], out[f"{b}{a}.{x}.bias"] = (D, D), (D,)
@@ -172,7 +174,7 @@ def fresh(shapes, seed):
             w = torch.zeros(s)
             if s[0] == 6:
                 w[2] = w[5] = 0.25
-        elif name.endswith(("proj_out.weight", "adaln_single.linear.weight", "local_mix.weight")):
+        elif name.endswith(("proj_out.weight", "adaln_single.linear.weight", "local_mix.weight", "local_mix.caption.weight")):
             w = torch.zeros(s)
         else:
             std = (math.sqrt(2) if len(s) > 2 else 1) / math.sqrt(math.prod(s[1:]))
@@ -218,7 +220,7 @@ def rotate(x, rope):
 
 
 def local_mix(w, x, grid):
-    """x [B,N,D] plus the 27 neighbours in time and space times w [27,D]; frames behind grid = (T, gh, gw) stand alone (local.c)."""
+    """The 27 neighbours of x [B,N,D] in time and space times w [27,D]; frames behind grid = (T, gh, gw) stand alone (local.c)."""
     T, gh, gw = grid
     B, N, D = x.shape
     k = w.T.reshape(D, 1, 3, 3, 3).to(x.dtype)
@@ -226,11 +228,11 @@ def local_mix(w, x, grid):
     y = F.conv3d(f[:, :, :T], k, padding=1, groups=D)
     if f.shape[2] > T:
         y = torch.cat((y, F.conv3d(f[:, :, T:], k[:, :, 1:2], padding=(0, 1, 1), groups=D)), 2)
-    return x + y.permute(0, 2, 3, 4, 1).reshape(B, N, D)
+    return y.permute(0, 2, 3, 4, 1).reshape(B, N, D)
 
 
-def dit_block(p, c, x, ada, known, rope, text, text_bias, grid):
-    """p: the block's parameters by their short names; ada [b,2,6,D], b = B or 1; grid: of local_mix."""
+def dit_block(p, c, x, ada, known, rope, text, text_bias, grid, caption):
+    """p: the block's parameters by their short names; ada [b,2,6,D], b = B or 1; grid: of local_mix; caption [B,1,C]: its mean or None."""
     heads, eps = c["num_attention_heads"], c["norm_eps"]
     mod = (ada + p["scale_shift_table"]).float()
 
@@ -248,7 +250,10 @@ def dit_block(p, c, x, ada, known, rope, text, text_bias, grid):
     x = (x + linear(p, "attn2.to_out.0", attend(q, k, linear(p, "attn2.to_v", text), heads, None, text_bias))).to(x.dtype)
     h = (rms_norm(x, None, eps).float() * (1 + m(4)) + m(3)).to(x.dtype)
     if c.get("local_mixing"):
-        h = local_mix(p["local_mix.weight"], h, grid)
+        near = h + local_mix(p["local_mix.weight"], h, grid)
+        if caption is not None:  # what the neighbours say times what the caption says
+            near = near + local_mix(p["local_mix.caption.weight"], h, grid) * linear(p, "local_mix.gate", caption).float()
+        h = near.to(x.dtype)
     h = linear(p, "ff.net.2", gelu(linear(p, "ff.net.0.proj", h)))
     return (x + h * m(5)).to(x.dtype)
 
@@ -262,6 +267,7 @@ def dit(p, c, x, levels, known, rope, where, text, mask, grid, block=dit_block, 
     s = (levels.float() * 1000)[..., None] * f
     e = linear(p, a + "emb.timestep_embedder.linear_1", torch.cat((torch.cos(s), torch.sin(s)), -1))
     e = linear(p, a + "emb.timestep_embedder.linear_2", F.silu(e))
+    caption = None
     if c.get("caption_modulation"):  # what the whole caption says, as the noise level does
         w = mask.to(text.dtype)[..., None]
         caption = (text * w).sum(1, keepdim=True) / w.sum(1, keepdim=True)
@@ -279,7 +285,7 @@ def dit(p, c, x, levels, known, rope, where, text, mask, grid, block=dit_block, 
     x = x if act is None else x.to(act)
     for i in range(c["num_layers"]):
         n = f"transformer_blocks.{i}."
-        x = block({k[len(n):]: v for k, v in p.items() if k.startswith(n)}, c, x, ada, known, rope, text, bias, grid)
+        x = block({k[len(n):]: v for k, v in p.items() if k.startswith(n)}, c, x, ada, known, rope, text, bias, grid, caption)
         if i + 1 == tap:
             half = x
     mod = (e[:, :, None] + p["scale_shift_table"]).float()

@@ -59,7 +59,7 @@ static void fresh_values(hm_param *p, int nd, const int64_t *dim, uint64_t seed)
         fill = ends(p->name, "weight") ? 1.0f : 0.0f;
     } else if (ends(p->name, "scale_shift_table") || has(p->name, "relative_attention_bias")) {
         fill = 0;
-    } else if (ends(p->name, "proj_out.weight") || has(p->name, "local_mix.") || ends(p->name, "adaln_single.linear.weight")) {
+    } else if (ends(p->name, "proj_out.weight") || ends(p->name, "local_mix.weight") || ends(p->name, "local_mix.caption.weight") || ends(p->name, "adaln_single.linear.weight")) {
         fill = 0;
     } else if (ends(p->name, "shared.weight")) {
         std = 1.0f;

@@ -80,6 +80,37 @@ static hm_tensor *attention(const dit_fwd *f, const hm_dit_attn *w, hm_tensor *x
     return hm_linear(g, a, w->o_w, w->o_b);
 }
 
+/* What the whole caption says, the mean over its tokens, for n rows that belong to the samples in equal parts:
+ * [B,M,C] -> [n,D]. Attention gives a token words one by one and adds; this multiplies, so that a word can turn a direction
+ * round ("pans left"). */
+static hm_tensor *embed_caption(const dit_fwd *f, hm_tensor *w, int64_t n)
+{
+    hm_graph *g = f->g;
+    const int64_t B = f->in->text->dim[0], M = f->in->text->dim[1];
+    assert(n % B == 0);
+    hm_tensor *weight = hm_new(g, HM_F32, HM_DIMS(B, M)), *rows = hm_new(g, HM_I32, HM_DIMS(n));
+    if (!hm_is_plan(g)) {
+        const float *mask = f->in->text_mask ? f->in->text_mask->data : NULL;
+        for (int64_t i = 0; i < B * M; i++) ((float *)weight->data)[i] = !mask || mask[i] > -1 ? 1.0f : 0.0f;
+        for (int64_t r = 0; r < n; r++) ((int32_t *)rows->data)[r] = (int32_t)(r / (n / B));
+    }
+    hm_tensor *mean = hm_mean_rows(g, hm_cast(g, f->in->text, hm_act(g)), weight);
+    return hm_gather_rows(g, hm_linear(g, mean, w, NULL), rows->data, n);
+}
+
+/* h plus what its neighbours in time and space say, and what they say times the caption: "pans left" means that what is there moves,
+ * whatever it is, so that the film changes by its slope times a direction. */
+static hm_tensor *mix_neighbours(const dit_fwd *f, const hm_dit_layer *w, hm_tensor *h)
+{
+    hm_graph *g = f->g;
+    const int64_t R = f->in->n_levels, D = h->dim[2];
+    hm_tensor *y = hm_local_mix(g, h, w->local_w, f->in->grid);
+    if (!w->local_gate_w) return y;
+    hm_tensor *gate = hm_reshape(g, hm_cast(g, embed_caption(f, w->local_gate_w, R), HM_F32), 3, (int64_t[]){R, 1, D});
+    hm_tensor *near = hm_sub_t(g, hm_local_mix(g, h, w->local_caption_w, f->in->grid), h);
+    return hm_add_gated(g, y, near, gate, f->in->row, 0);
+}
+
 /* One block; x is the residual stream, and the returned tensor is its next state. */
 static hm_tensor *block(dit_fwd *f, const hm_dit_layer *w, hm_tensor *x)
 {
@@ -105,28 +136,10 @@ static hm_tensor *block(dit_fwd *f, const hm_dit_layer *w, hm_tensor *x)
     /* x += gate * mlp(rms(x) (1 + scale) + shift) */
     mark = hm_save(g);
     h = hm_norm_modulate(g, x, mod, row, SHIFT_MLP, SCALE_MLP, false, eps);
-    if (w->local_w) h = hm_local_mix(g, h, w->local_w, f->in->grid);
+    if (w->local_w) h = mix_neighbours(f, w, h);
     h = hm_linear(g, hm_linear_gelu(g, h, w->ff1_w, w->ff1_b), w->ff2_w, w->ff2_b);
     show(f, ".ff", h);
     return hm_settle(g, mark, x, hm_add_gated(g, x, h, mod, row, GATE_MLP));
-}
-
-/* What the whole caption says, the mean over its tokens, for n rows that belong to the samples in equal parts:
- * [B,M,C] -> [n,D]. Attention gives a token words one by one and adds; this multiplies, so that a word can turn a direction
- * round ("pans left"). */
-static hm_tensor *embed_caption(const dit_fwd *f, hm_tensor *w, int64_t n)
-{
-    hm_graph *g = f->g;
-    const int64_t B = f->in->text->dim[0], M = f->in->text->dim[1];
-    assert(n % B == 0);
-    hm_tensor *weight = hm_new(g, HM_F32, HM_DIMS(B, M)), *rows = hm_new(g, HM_I32, HM_DIMS(n));
-    if (!hm_is_plan(g)) {
-        const float *mask = f->in->text_mask ? f->in->text_mask->data : NULL;
-        for (int64_t i = 0; i < B * M; i++) ((float *)weight->data)[i] = !mask || mask[i] > -1 ? 1.0f : 0.0f;
-        for (int64_t r = 0; r < n; r++) ((int32_t *)rows->data)[r] = (int32_t)(r / (n / B));
-    }
-    hm_tensor *mean = hm_mean_rows(g, hm_cast(g, f->in->text, hm_act(g)), weight);
-    return hm_gather_rows(g, hm_linear(g, mean, w, NULL), rows->data, n);
 }
 
 /* Noise levels -> e [R,D], and ada [R,6D] for the blocks. */

@@ -23,7 +23,9 @@ typedef struct {
 } hm_dit_attn;
 typedef struct {
     hm_dit_attn attn1, attn2;
-    hm_tensor *ff1_w, *ff1_b, *ff2_w, *ff2_b, *local_w, *table; /* local_w [27,D] or NULL;  table [6,D]: shift, scale, gate (msa), shift, scale, gate (mlp) */
+    hm_tensor *ff1_w, *ff1_b, *ff2_w, *ff2_b, *table; /* table [6,D]: shift, scale, gate (msa), shift, scale, gate (mlp) */
+    hm_tensor *local_w, *local_caption_w, *local_gate_w; /* [27,D], [27,D], [D,caption_channels]; NULL without local_mixing, the last
+                                                          * two without caption_modulation */
 } hm_dit_layer;
 typedef struct {
     hm_dit_config cfg;

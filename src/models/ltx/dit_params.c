@@ -102,9 +102,13 @@ himmel_status hm_dit_params(hm_dit *m, const char *prefix, hm_param_fn *fn, void
         rc = visit(m, name, &both, m, fn, user, err);
     }
     for (int l = 0; l < m->cfg.n_layers && m->cfg.local_mixing && !rc; l++) {
-        static const dit_bind local = {"local_mix.weight", LAYER(local_w), {S_27, S_D}};
-        snprintf(name, sizeof name, "%stransformer_blocks.%d.%s", prefix, l, local.name);
-        rc = visit(m, name, &local, &m->layers[l], fn, user, err);
+        static const dit_bind local[] = {{"local_mix.weight", LAYER(local_w), {S_27, S_D}},
+                                         {"local_mix.caption.weight", LAYER(local_caption_w), {S_27, S_D}},
+                                         {"local_mix.gate.weight", LAYER(local_gate_w), {S_D, S_CAPTION}}};
+        for (size_t i = 0; i < (m->cfg.caption_modulation ? HM_COUNT(local) : 1) && !rc; i++) {
+            snprintf(name, sizeof name, "%stransformer_blocks.%d.%s", prefix, l, local[i].name);
+            rc = visit(m, name, &local[i], &m->layers[l], fn, user, err);
+        }
     }
     for (int l = 0; l < m->cfg.n_layers; l++)
         for (size_t i = 0; i < HM_COUNT(layer_binds) && !rc; i++) {
