@@ -29,14 +29,14 @@ hm_himmel1_config hm_himmel1_config_default(void)
 char *hm_himmel1_config_format(const hm_himmel1_config *c)
 {
     json_t *j = json_pack(
-        "{s:{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:[f,f,f], s:b, s:f, s:s, s:b, s:s, s:i},"
+        "{s:{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:[f,f,f], s:b, s:f, s:s, s:b, s:s, s:i},"
         " s:{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:f}, s:{s:i, s:i, s:i, s:i}, s:{s:s, s:s, s:i, s:f}}",
         "transformer", "_class_name", "Transformer3DModel", "in_channels", c->dit.in_channels, "out_channels",
         c->dit.out_channels, "num_layers", c->dit.n_layers, "num_attention_heads", c->dit.n_heads,
         "attention_head_dim", c->dit.head_dim, "caption_channels", c->dit.caption_channels, "cross_attention_dim",
         c->dit.n_heads * c->dit.head_dim, "place_features", c->dit.place_features,
-        "caption_modulation", c->dit.caption_modulation, "local_mixing", c->dit.local_mixing, "positional_embedding_theta", c->dit.rope_theta,
-        "positional_embedding_max_pos", c->dit.max_pos[0], c->dit.max_pos[1], c->dit.max_pos[2],
+        "caption_modulation", c->dit.caption_modulation, "local_mixing", c->dit.local_mixing,
+        "positional_embedding_theta", c->dit.rope_theta, "positional_embedding_max_pos", c->dit.max_pos[0], c->dit.max_pos[1], c->dit.max_pos[2],
         "causal_temporal_positioning", c->dit.causal_time, "norm_eps", (double)c->dit.norm_eps, "qk_norm", "rms_norm",
         "attention_bias", 1, "activation_fn", "gelu-approximate", "timestep_scale_multiplier", 1000,
         "text_encoder", "vocab_size", c->t5.vocab, "d_model", c->t5.d_model, "num_layers", c->t5.n_layers,
