@@ -146,6 +146,11 @@ hm_tensor *hm_local_mix(hm_graph *g, hm_tensor *x, hm_tensor *w, const int64_t g
  * token_weight [rows] f32 over all but the last dim, channel_weight [D] f32; either may be NULL (= 1). */
 hm_tensor *hm_loss_mse(hm_graph *g, hm_tensor *pred, const hm_tensor *target, const float *token_weight,
                        const float *channel_weight, float l1);
+/* Whether there is as much fine detail as in a picture: pred and its target residual are corrections of one and the same
+ * blurred picture, picture is the true one, all as patches [B,h,w,C*r*r] (channels as hm_pixel_shuffle has them; residual
+ * and picture f32). Mean over windows of 8x8 at 1, 1/2 and 1/4 of the size, over colours and both directions, of the squared
+ * difference between the two rms steps from pixel to pixel. h*r and w*r are multiples of 32. */
+hm_tensor *hm_loss_detail(hm_graph *g, hm_tensor *pred, const float *residual, const float *picture, int r);
 /* Mean cross entropy of logits [R,C] with labels [R]; label < 0 is left out. */
 hm_tensor *hm_loss_xent(hm_graph *g, hm_tensor *logits, const int32_t *labels);
 

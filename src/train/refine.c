@@ -1,6 +1,7 @@
 /* refine.c - `himmel train refiner`.   SPDX-License-Identifier: MIT
  *   records (refine_data.c) -> batch of crops -> correction -> squares + l1 |e| against what is missing
  *     -> Muon and AdamW, EMA
+ * With --detail the loss also asks for as much fine detail as the footage has (hm_loss_detail).
  * With --films a share of the records is what the transformer of --model makes.
  * Rendering and training take turns on all cores: every record is used `reuse` times on average, then new
  * ones are drawn. A run is its state file (parameters, moments, step); resumed, it makes the records of its
@@ -25,7 +26,7 @@ typedef struct {
     const char *model, *out, *state, *log;
     int64_t steps, batch, crop, records, seed, val_every, save_every, warmup, threads, width, blocks, width2,
         convs2;
-    double minutes, lr, lr_muon, ema, reuse, noise, known, sharp, l1, decay, films;
+    double minutes, lr, lr_muon, ema, reuse, noise, known, sharp, l1, detail, decay, films;
     bool f32, fresh;
 } refine_opts;
 
@@ -40,8 +41,7 @@ typedef struct {
     hm_crop_opts so;
     hm_graph *g;
     hm_optim opt;
-    float *x, *residual, *weight; /* a batch */
-    float *black, *enlarged;      /* [8C][8C][3], 0; a sample's enlarged frame, [2C][2C][48] */
+    float *x, *residual, *weight, *picture; /* a batch */
     int64_t step;
     double seconds, peak; /* of training so far, over all runs */
     FILE *log;
@@ -97,6 +97,7 @@ static himmel_status parse(refine_run *r, himmel_error *err)
                                    {"known", HM_O_REAL, &o->known, 0, 1},
                                    {"sharp", HM_O_REAL, &o->sharp, 0, 100},
                                    {"l1", HM_O_REAL, &o->l1, 0, 100},
+                                   {"detail", HM_O_REAL, &o->detail, 0, 100},
                                    {"decay", HM_O_REAL, &o->decay, 0, 1},
                                    {"films", HM_O_REAL, &o->films, 0, 1},
                                    {"f32", HM_O_FLAG, &o->f32, 0, 0},
@@ -210,15 +211,6 @@ static himmel_status save_model(refine_run *r, himmel_error *err)
     return rc;
 }
 
-/* The enlarged frame of the batch's first sample, in the correction's layout. */
-static himmel_status enlarge_first(const refine_run *r)
-{
-    const size_t C = (size_t)r->o.crop, n = 4 * C * C * HM_REFINER_OUT;
-    const himmel_status rc = hm_refiner_residual(r->enlarged, r->x, (int)C, (int)C, r->black);
-    for (size_t k = 0; k < n; k++) r->enlarged[k] = -r->enlarged[k];
-    return rc;
-}
-
 /* n samples, number first on, of pool into the batch buffers. */
 static himmel_status fill_batch(refine_run *r, const hm_pool *pool, const hm_crop_opts *so, uint64_t seed,
                                 uint64_t first, int64_t n, himmel_error *err)
@@ -231,7 +223,7 @@ static himmel_status fill_batch(refine_run *r, const hm_pool *pool, const hm_cro
         himmel_error mine = {0};
         const himmel_status one =
             hm_pool_sample(pool, so, seed, first + (uint64_t)i, r->x + (size_t)i * nx,
-                           r->residual + (size_t)i * nr, r->weight + (size_t)i * nw, &mine);
+                           r->residual + (size_t)i * nr, r->weight + (size_t)i * nw, r->picture + (size_t)i * nr, &mine);
         if (one) {
 #pragma omp critical(hm_refine_error)
             {
@@ -288,15 +280,14 @@ static himmel_status validate(refine_run *r, double noise, val_figures *v, himme
     for (int i = 0; i < N_VAL && !rc; i++) {
         hm_graph_reset(g);
         rc = fill_batch(r, &r->val, &so, 77, (uint64_t)i, 1, err);
-        if (!rc) rc = enlarge_first(r);
         if (rc) break;
         hm_tensor *y = hm_cast(g, forward(r, g, 1), HM_F32);
         for (size_t k = 0; k < n; k++) {
-            const double e = r->residual[k], d = e - ((const float *)y->data)[k];
-            b += e * e;
-            a += d * d;
-            px[k] = r->enlarged[k] + r->residual[k];
-            px[n + k] = r->enlarged[k] + ((const float *)y->data)[k];
+            const float e = r->residual[k], d = e - ((const float *)y->data)[k];
+            b += (double)(e * e);
+            a += (double)(d * d);
+            px[k] = r->picture[k];
+            px[n + k] = r->picture[k] - d;
         }
         add_gradient(r, px, scratch, real);
         add_gradient(r, px + n, scratch, refined);
@@ -351,7 +342,9 @@ static himmel_status one_step(refine_run *r, meter *m, double left, himmel_error
     hm_graph_reset(r->g);
     hm_params_zero_grad(&r->ps);
     const hm_tensor *target = hm_wrap(r->g, HM_F32, HM_DIMS(B, 2 * C, 2 * C, HM_REFINER_OUT), r->residual);
-    hm_tensor *loss = hm_loss_mse(r->g, forward(r, r->g, B), target, r->weight, NULL, (float)r->o.l1);
+    hm_tensor *y = forward(r, r->g, B), *loss = hm_loss_mse(r->g, y, target, r->weight, NULL, (float)r->o.l1);
+    if (r->o.detail > 0)
+        loss = hm_add_t(r->g, loss, hm_scale_t(r->g, hm_loss_detail(r->g, y, r->residual, r->picture, 4), (float)r->o.detail));
     hm_backward(r->g, loss, 1.0f);
     hm_optim o = r->opt;
     const double decay = left < r->o.decay ? fmax(left / r->o.decay, 0.02) : 1;
@@ -430,9 +423,8 @@ static himmel_status prepare(refine_run *r, himmel_error *err)
     r->x = malloc(B * n * HM_REFINER_IN * sizeof *r->x);
     r->residual = malloc(B * 4 * n * HM_REFINER_OUT * sizeof *r->residual);
     r->weight = malloc(B * 4 * n * sizeof *r->weight);
-    r->black = calloc(4 * n * HM_REFINER_OUT, sizeof *r->black);
-    r->enlarged = malloc(4 * n * HM_REFINER_OUT * sizeof *r->enlarged);
-    if (!r->x || !r->residual || !r->weight || !r->black || !r->enlarged)
+    r->picture = malloc(B * 4 * n * HM_REFINER_OUT * sizeof *r->picture);
+    if (!r->x || !r->residual || !r->weight || !r->picture)
         return hm_fail(err, HIMMEL_ENOMEM, "train refiner: out of memory");
     r->so = (hm_crop_opts){.noise = r->o.noise, .known = r->o.known, .sharp = (float)r->o.sharp};
     r->opt = hm_refiner_optim();
@@ -467,8 +459,7 @@ himmel_status hm_train_refiner_cmd(const hm_job *job, himmel_error *err)
     free(r->x);
     free(r->residual);
     free(r->weight);
-    free(r->black);
-    free(r->enlarged);
+    free(r->picture);
     hm_pool_deinit(&r->pool);
     hm_pool_deinit(&r->val);
     hm_refiner_free(r->net);

@@ -46,9 +46,9 @@ typedef struct {
     float sharp;               /* extra weight of detailed 4x4 patches, 0 = none */
 } hm_crop_opts;
 /* Sample number index of (seed): a random record, frame, mirror, noise -> x [C][C][28], residual
- * [2C][2C][48], weight [2C*2C]. */
+ * [2C][2C][48], weight [2C*2C], picture (the footage, as the residual lies). */
 himmel_status hm_pool_sample(const hm_pool *p, const hm_crop_opts *o, uint64_t seed, uint64_t index,
-                             float *x, float *residual, float *weight, himmel_error *err);
+                             float *x, float *residual, float *weight, float *picture, himmel_error *err);
 
 /* How the refiner is trained: which parameters take which steps (fresh: branches start small), and the optimiser's constants
  * without its step sizes. */

@@ -267,7 +267,7 @@ static void patch_weights(const float *target, const float *residual, int C, flo
 }
 
 himmel_status hm_pool_sample(const hm_pool *p, const hm_crop_opts *o, uint64_t seed, uint64_t index,
-                             float *x, float *residual, float *weight, himmel_error *err)
+                             float *x, float *residual, float *weight, float *picture, himmel_error *err)
 {
     const int C = p->crop, side = HM_REFINER_UP * C;
     const size_t nt = (size_t)side * side * 3, nd = (size_t)C * C * 9, nk = (size_t)4 * C * C;
@@ -292,6 +292,7 @@ himmel_status hm_pool_sample(const hm_pool *p, const hm_crop_opts *o, uint64_t s
         hm_refiner_input(x, dec, C, C, q->t[f], x0, q->y0, known ? pix : NULL, known ? mask : NULL);
         rc = hm_refiner_residual(residual, x, C, C, target);
         if (!rc) patch_weights(target, residual, C, o->sharp, weight);
+        if (!rc) hm_refiner_patches(picture, target, C, C);
     }
     free(target);
     return rc ? hm_fail(err, rc, "train refiner: out of memory") : HIMMEL_OK;

@@ -75,6 +75,11 @@ static hm_tensor *b_xent(hm_graph *g, hm_tensor **in, const void *u)
     (void)u;
     return hm_loss_xent(g, in[0], label);
 }
+static hm_tensor *b_detail(hm_graph *g, hm_tensor **in, const void *u)
+{
+    (void)u;
+    return hm_scale_t(g, hm_loss_detail(g, in[0], in[1]->data, in[2]->data, 4), 10);
+}
 
 #define D(...) .nd = (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), .dim = {__VA_ARGS__}
 #define OP1(name, f, tol, u, ...) grad_check(name, &(op_shape){1, {{__VA_ARGS__}}, u}, f, tol)
@@ -165,6 +170,7 @@ static void losses(void)
 {
     grad_check("mse", &(op_shape){2, {{D(6, 7)}, {D(6, 7), .constant = true}}, NULL}, b_mse, 2e-3);
     grad_check("mse + l1", &(op_shape){2, {{D(6, 7), .scale = 4}, {D(6, 7), .constant = true}}, ""}, b_mse, 2e-3);
+    grad_check("detail", &(op_shape){3, {{D(2, 8, 16, 32)}, {D(2, 8, 16, 32), .constant = true}, {D(2, 8, 16, 32), .constant = true}}, NULL}, b_detail, 2e-3);
     grad_check("cross entropy", &(op_shape){1, {{D(6, 5)}}, NULL}, b_xent, 2e-3);
 }
 

@@ -41,5 +41,7 @@ void hm_refiner_compose(float *out, const float *x, int H, int W, const void *co
 /* What the correction should be: target [8H][8W][3] minus the enlarged frame, in the layout of the
  * correction, [2H][2W][48]. */
 himmel_status hm_refiner_residual(float *out, const float *x, int H, int W, const float *target);
+/* frame [8H][8W][3] in the layout of the correction. */
+void hm_refiner_patches(float *out, const float *frame, int H, int W);
 
 #endif

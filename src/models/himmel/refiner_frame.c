@@ -129,18 +129,23 @@ void hm_refiner_compose(float *out, const float *x, int H, int W, const void *co
     }
 }
 
-himmel_status hm_refiner_residual(float *out, const float *x, int H, int W, const float *target)
+void hm_refiner_patches(float *out, const float *frame, int H, int W)
 {
-    float *big = malloc((size_t)UP * UP * H * W * 3 * sizeof *big);
-    if (!big) return HIMMEL_ENOMEM;
-    hm_refiner_compose(big, x, H, W, NULL, HM_F32);
     for (int y = 0; y < UP * H; y++)
         for (int j = 0; j < UP * W; j++)
-            for (int c = 0; c < 3; c++) {
-                const size_t at = ((size_t)y * UP * W + j) * 3 + c;
+            for (int c = 0; c < 3; c++)
                 out[((size_t)(y / 4) * 2 * W + j / 4) * 48 + (c * 4 + y % 4) * 4 + j % 4] =
-                    target[at] - big[at];
-            }
+                    frame[((size_t)y * UP * W + j) * 3 + c];
+}
+
+himmel_status hm_refiner_residual(float *out, const float *x, int H, int W, const float *target)
+{
+    const size_t n = (size_t)UP * UP * H * W * 3;
+    float *big = malloc(n * sizeof *big);
+    if (!big) return HIMMEL_ENOMEM;
+    hm_refiner_compose(big, x, H, W, NULL, HM_F32);
+    for (size_t i = 0; i < n; i++) big[i] = target[i] - big[i];
+    hm_refiner_patches(out, big, H, W);
     free(big);
     return HIMMEL_OK;
 }
