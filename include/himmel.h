@@ -257,6 +257,10 @@ typedef enum {
 typedef enum { HIMMEL_FIT_CROP, HIMMEL_FIT_PAD } himmel_fit;
 
 enum { HIMMEL_MAX_SECONDS = 60, HIMMEL_MAX_CLIPS = 32, HIMMEL_MAX_CARDS = 32 };
+/* Strengths of a remix that have names; mild where none is asked for. */
+#define HIMMEL_STRENGTH_SUBTLE 0.3
+#define HIMMEL_STRENGTH_MILD 0.75
+#define HIMMEL_STRENGTH_STRONG 0.95
 
 typedef struct {
     himmel_edit_mode mode;
@@ -273,7 +277,7 @@ typedef struct {
     double box[4];            /* x, y, width, height; width 0: no box */
     double box_from, box_to;
     int outpaint;
-    double strength;          /* CHANGE without any of these: 0.01 = nearly the same .. 1 = only the prompt */
+    double strength;          /* CHANGE without any of these: 0.01 = nearly the same .. 1 = only the prompt; HIMMEL_STRENGTH_* */
     himmel_fit fit;           /* inputs of other shape than the result: cut off or put black around (outpaint: fill it) */
     int mask_holes;           /* 1: what may change is what is fully transparent in mask, not its white */
 } himmel_edit;

@@ -57,7 +57,8 @@ static bool to_box(himmel_edit *e, const char *s)
 
 static bool to_strength(const char *s, double *out)
 {
-    static const struct { const char *name; double v; } names[] = {{"subtle", 0.3}, {"mild", 0.75}, {"strong", 0.95}};
+    static const struct { const char *name; double v; } names[] = {
+        {"subtle", HIMMEL_STRENGTH_SUBTLE}, {"mild", HIMMEL_STRENGTH_MILD}, {"strong", HIMMEL_STRENGTH_STRONG}};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!strcmp(s, names[i].name)) {
             *out = names[i].v;
@@ -205,7 +206,7 @@ static bool set_up(editor *d, himmel_request *r, himmel_error *err)
     case EDIT_CUT: e->mode = HIMMEL_EDIT_JOIN; return true;
     case EDIT_OUTPAINT: e->outpaint = 1; break;
     case EDIT_REMIX:
-        if (e->strength == 0) to_strength("mild", &e->strength);
+        if (e->strength == 0) e->strength = HIMMEL_STRENGTH_MILD;
         break;
     case EDIT_UPSCALE:
         e->mode = HIMMEL_EDIT_UPSCALE;

@@ -219,7 +219,7 @@ static bool post_edit(hm_call *c)
     hm_ask a;
     hm_input film;
     if (hm_ask_begin(&a, c, "video", fields) && hm_ask_input(&a, "video", true, &film) && film_wanted(c, "video", &film) &&
-        change_request(&a, &film, 0.7)) {
+        change_request(&a, &film, HIMMEL_STRENGTH_MILD)) {
         snprintf(a.job.remixed_from, sizeof a.job.remixed_from, "%s", film.from);
         submit(&a);
     }
@@ -244,7 +244,7 @@ static bool post_remix(hm_call *c)
             f[c->form.n] = (hm_field){.name = "video[id]", .text = strdup(c->id), .len = strlen(c->id)};
             c->form.n += f[c->form.n].text != NULL;
             snprintf(a.job.remixed_from, sizeof a.job.remixed_from, "%s", c->id);
-            if (hm_ask_input(&a, "video", true, &film) && change_request(&a, &film, 0.8)) submit(&a);
+            if (hm_ask_input(&a, "video", true, &film) && change_request(&a, &film, HIMMEL_STRENGTH_MILD)) submit(&a);
         }
     }
     hm_ask_end(&a);
