@@ -209,6 +209,8 @@ _Noreturn void hm_work(const hm_worker_options *o, int sock, unsigned life)
         *w.job = 0;
         pthread_mutex_unlock(&w.lock);
         say(&w, &s);
-        if (s.err.code == HIMMEL_ENOMEM || s.err.code == HIMMEL_EINTERNAL) _exit(0); /* the next one has all its memory again */
+        /* A library that found no memory may only say that writing failed (x264 does) and crash at the next film: the next worker
+         * has all its memory again. */
+        if (s.err.code == HIMMEL_ENOMEM || s.err.code == HIMMEL_EINTERNAL || s.err.code == HIMMEL_EIO) _exit(0);
     }
 }
