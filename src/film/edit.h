@@ -6,7 +6,7 @@
 #include "film/canvas.h"
 #include "film/clip.h"
 
-enum { HM_MAX_TAKES = HIMMEL_MAX_CLIPS + 2, HM_MAX_SPANS = 2 * HIMMEL_MAX_CLIPS + 2, HM_FEATHER = 16 };
+enum { HM_MAX_TAKES = HIMMEL_MAX_CLIPS + 2, HM_MAX_SPANS = 2 * HIMMEL_MAX_CLIPS + 2, HM_FEATHER = 16, HM_PLACE_ROOM = 32 };
 
 /* n frames of the result: clip >= 0: frames of that clip from `from` seconds on; take >= 0: frames of that canvas,
  * `rate` of its seconds in one of the result; both: the canvas where the mask allows, over the clip. */
@@ -51,6 +51,7 @@ typedef struct {
     hm_anchor anchor[2 * HIMMEL_MAX_CARDS];
     int n_anchors;
     char prompt[HIMMEL_MAX_PROMPT + 1]; /* of the first input, if himmel made it and no other is given */
+    char placed[HIMMEL_MAX_PROMPT + HM_PLACE_ROOM]; /* the prompt with the side that the subject is painted on */
     hm_words words[HIMMEL_MAX_CARDS + 1];
     size_t n_words;
 } hm_edit;
@@ -62,6 +63,10 @@ void hm_edit_deinit(hm_edit *d);
 char *hm_edit_settings(const himmel_edit *e);
 /* "a.png, b.png": the files' names without their folders. */
 void hm_edit_names(hm_clip *const *clips, int n, char *out, size_t cap);
+/* prompt.c: the prompt with words for where its subject stands behind the subject's ("a boat on the left at dusk"), in its
+ * language, into buf; x: the place, 0..1 of the picture's width, in thirds. False (buf is undefined): it names no subject
+ * that has a side, or says one already, or cap is below its length + HM_PLACE_ROOM, or no place for the words was found. */
+bool hm_prompt_place(const char *prompt, double x, char *buf, size_t cap);
 /* edit_mask.c */
 himmel_status hm_mask_open(hm_mask *m, const himmel_edit *e, const hm_clip *input, const himmel_request *req, int threads,
                            himmel_error *err);

@@ -280,6 +280,21 @@ static void keep_unmasked(const hm_edit *d, uint8_t *known)
         }
 }
 
+/* The model draws a subject where the words have it: they get the side of what is unknown in the canvas, all frames together.
+ * What is painted around a picture lies on all sides. */
+static void place_subject(hm_edit *d, hm_canvas *c, int frames)
+{
+    const int w = d->l.base_w, h = d->l.base_h;
+    double sum = 0, n = 0;
+    for (int f = 0; f < frames; f++) {
+        const uint8_t *known = hm_canvas_known(c, f);
+        for (int i = 0; i < w * h; i++)
+            if (known[i] == HM_PX_NONE) sum += i % w + 0.5, n++;
+    }
+    const char *prompt = d->req.prompt;
+    if (n > 0 && prompt && hm_prompt_place(prompt, sum / n / w, d->placed, sizeof d->placed)) d->words[0].prompt = d->placed;
+}
+
 static himmel_status plan_change(hm_edit *d, himmel_error *err)
 {
     const himmel_edit *e = d->e;
@@ -297,7 +312,8 @@ static himmel_status plan_change(hm_edit *d, himmel_error *err)
     const size_t px = (size_t)d->l.base_w * (size_t)d->l.base_h;
     const double shift = (double)d->ctx->model->shift; /* as the steps of sampling are spread: half of the way is half of them */
     if (!d->masked) c->start = shift * e->strength / (1 + (shift - 1) * e->strength);
-    for (int f = 0; f <= (film ? HM_FPS * seconds : 0) && !rc; f++) {
+    const int frames = film ? HM_FPS * seconds + 1 : 1;
+    for (int f = 0; f < frames && !rc; f++) {
         const double t = (double)f / HM_FPS / rate;
         const uint8_t *rgb = hm_clip_frame(in, hm_clip_nearest(in, t), err);
         if (!rgb) return HIMMEL_EFORMAT;
@@ -306,6 +322,7 @@ static himmel_status plan_change(hm_edit *d, himmel_error *err)
         if (d->masked) rc = hm_mask_at(&d->mask, t, err);
         if (d->masked && !rc) keep_unmasked(d, hm_canvas_known(c, f));
     }
+    if (!rc && d->masked && !e->outpaint) place_subject(d, c, frames);
     add_span(d, d->masked ? 0 : -1, 0, film ? frames_of(d, 0) : 1, 0, rate);
     return rc;
 }

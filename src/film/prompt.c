@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "film/edit.h"
 #include "film/synth.h"
 #include "world/caption.h"
 
@@ -99,4 +100,69 @@ hm_sound_mix hm_prompt_sound(const char *prompt)
     if (dark && !wet) m.night = 1, m.wind = HM_MIN(m.wind, 0.3f);
 #undef SAYS
     return m;
+}
+
+/* ---- where the subject stands ---- */
+
+static bool in_word(char c)
+{
+    return isalnum((unsigned char)c) || ((unsigned char)c & 0x80) || c == '-' || c == '\'';
+}
+
+/* Where the first word that ends behind `at` ends; the text's end if there is none. */
+static size_t word_end(const char *text, size_t at)
+{
+    while (text[at] && !in_word(text[at])) at++;
+    while (in_word(text[at])) at++;
+    return at;
+}
+
+/* Do the bytes from..to of text, taken alone, state this subject? copy: room for them and a 0. */
+static bool names(const char *text, size_t from, size_t to, uint8_t subject, char *copy)
+{
+    uint8_t fact[HM_N_FACTS] = {0};
+    memcpy(copy, text + from, to - from);
+    copy[to - from] = 0;
+    return hm_caption_parse(copy, fact) >> HM_FACT_SUBJECT & 1 && fact[HM_FACT_SUBJECT] == subject;
+}
+
+/* The end of the words that state the subject: of the shortest beginning of text that does, by bisection, and of what goes
+ * on naming it ("sailing | boat"). */
+static size_t subject_end(const char *text, uint8_t subject, char *copy)
+{
+    size_t lo = 0, hi = strlen(text); /* 0..lo states it not, 0..hi does */
+    for (;;) {
+        size_t mid = word_end(text, lo + (hi - lo) / 2);
+        if (mid >= hi) mid = word_end(text, lo);
+        if (mid >= hi) break;
+        if (names(text, 0, mid, subject, copy)) hi = mid;
+        else lo = mid;
+    }
+    for (size_t next; text[hi] == ' ' && (next = word_end(text, hi)) > hi && names(text, hi, next, subject, copy);) hi = next;
+    return hi;
+}
+
+bool hm_prompt_place(const char *prompt, double x, char *buf, size_t cap)
+{
+    static const char *const phrase[HM_N_LANGS][HM_N_SIDES] = {{"on the left", "in the centre", "on the right"},
+                                                               {"links", "in der Mitte", "rechts"}};
+    const int side = x < 1.0 / 3 ? HM_SIDE_LEFT : x <= 2.0 / 3 ? HM_SIDE_CENTRE : HM_SIDE_RIGHT;
+    hm_scene s, t;
+    memset(&s, 0, sizeof s), memset(&t, 0, sizeof t);
+    const uint32_t said = hm_caption_parse(prompt, s.fact), where = 1u << HM_FACT_SIDE;
+    if (!(said >> HM_FACT_SUBJECT & 1) || said & where || !(hm_caption_sayable(&s) & where)) return false;
+    const char *words = phrase[language_of(prompt)][side];
+    const size_t n = strlen(prompt);
+    if (n + strlen(words) + 2 > cap) return false;
+    s.fact[HM_FACT_SIDE] = (uint8_t)side;
+    size_t at = subject_end(prompt, s.fact[HM_FACT_SUBJECT], buf);
+    for (int tries = 0; tries < 4; tries++) { /* in the midst of a phrase they would change what it says */
+        hm_str out = {buf, cap, 0};
+        hm_str_addf(&out, "%.*s %s%s", (int)at, prompt, words, prompt + at);
+        if (hm_caption_parse(buf, t.fact) == (said | where) && !memcmp(t.fact, s.fact, sizeof s.fact)) return true;
+        if (at == n) break;
+        at = word_end(prompt, at);
+        memset(&t, 0, sizeof t);
+    }
+    return false;
 }

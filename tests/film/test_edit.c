@@ -321,6 +321,67 @@ static void test_inpaint_picture(himmel_ctx *ctx)
     free(is), free(was);
 }
 
+/* ---- where a subject stands ---- */
+
+static void test_place_words(void)
+{
+    static const struct { const char *prompt; double x; const char *want; } cases[] = {
+        {"a hot-air balloon", 0.1, "a hot-air balloon on the left"},
+        {"a red sailing boat at dusk", 0.5, "a red sailing boat in the centre at dusk"},
+        {"Two kites, over the dunes.", 0.9, "Two kites on the right, over the dunes."},
+        {"the lighthouse is white", 0.34, "the lighthouse in the centre is white"},
+        {"the moon rising over the sea", 0.2, "the moon rising on the left over the sea"},
+        {"ein roter Heißluftballon über dem Meer", 0.1, "ein roter Heißluftballon links über dem Meer"},
+        {"Ein Segelboot auf dem See", 0.6, "Ein Segelboot in der Mitte auf dem See"},
+        {"drei Laternen am Abend", 0.7, "drei Laternen rechts am Abend"},
+        {"my grumpy piano beside a lighthouse with gherkins", 0.9, "my grumpy piano beside a lighthouse on the right with gherkins"},
+        {"a balloon on the right", 0.1, NULL}, /* says it already */
+        {"in der Mitte ein Leuchtturm", 0.1, NULL},
+        {"clear sky", 0.1, NULL}, /* no subject, or one that has no side */
+        {"stürmisches Meer bei Nacht", 0.9, NULL},
+        {"shooting stars over the hills", 0.9, NULL},
+        {"piano", 0.1, NULL},
+        {"", 0.1, NULL}};
+    char buf[128];
+    for (size_t i = 0; i < HM_COUNT(cases); i++) {
+        const bool placed = hm_prompt_place(cases[i].prompt, cases[i].x, buf, sizeof buf);
+        CHECK(placed == !!cases[i].want && (!placed || !strcmp(buf, cases[i].want)), "%s: %s", cases[i].prompt, placed ? buf : "as it was");
+    }
+    CHECK(!hm_prompt_place("a boat", 0.1, buf, 12), "no room");
+}
+
+/* The words that the model gets for a change of p.png. */
+static void check_plan(himmel_ctx *ctx, const himmel_request *r, const himmel_edit *e, const char *want)
+{
+    himmel_error err = {0};
+    hm_edit *d = calloc(1, sizeof *d);
+    if (!d) abort();
+    *d = (hm_edit){.ctx = ctx, .e = e, .req = *r};
+    CHECK(!hm_edit_plan(d, &err), "%s", err.message);
+    CHECK(d->n_words == 1 && !strcmp(d->words[0].prompt, want), "%s, not %s", d->words[0].prompt, want);
+    CHECK(!strcmp(d->req.prompt, r->prompt), "the request says %s", d->req.prompt);
+    hm_edit_deinit(d);
+    free(d);
+}
+
+static void test_place(himmel_ctx *ctx)
+{
+    himmel_request r = request(in_dir("placed.png"));
+    himmel_edit e = himmel_edit_default();
+    const himmel_clip clip = {.path = in_dir("place.png")};
+    r.kind = HIMMEL_IMAGE, r.prompt = "a balloon";
+    make_picture(clip.path, 200, 70, 60);
+    make_mask(in_dir("placemask.png"), 200, 70, 150, 190);
+    e.mode = HIMMEL_EDIT_CHANGE, e.clips = &clip, e.n_clips = 1;
+    e.mask = in_dir("placemask.png"), check_plan(ctx, &r, &e, "a balloon on the right");
+    e.mask = NULL, e.box[0] = 20, e.box[2] = 40, e.box[3] = 70, check_plan(ctx, &r, &e, "a balloon on the left");
+    e.box[0] = 110, check_plan(ctx, &r, &e, "a balloon in the centre");
+    r.width = 100, r.height = 70, check_plan(ctx, &r, &e, "a balloon on the right"); /* cropped to its middle half */
+    e.fit = HIMMEL_FIT_PAD, check_plan(ctx, &r, &e, "a balloon in the centre");
+    r.prompt = "clear sky", check_plan(ctx, &r, &e, "clear sky");
+    r.prompt = "a balloon", r.width = 300, e.box[2] = 0, e.outpaint = 1, check_plan(ctx, &r, &e, "a balloon");
+}
+
 /* A film of `frames` at output: frames at.. are those of the input, as far as an encoder keeps them. */
 static void check_passed_through(const char *output, const char *input, int at, int frames)
 {
@@ -502,6 +563,8 @@ int main(void)
     test_paste_in_time(ctx);
     test_covered(ctx);
     test_inpaint_picture(ctx);
+    test_place_words();
+    test_place(ctx);
     test_join(ctx);
     test_sound(ctx);
     test_cards(ctx);
