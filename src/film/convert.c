@@ -11,12 +11,14 @@ static bool ends_with(const char *s, const char *end)
     return n > k && !strcmp(s + n - k, end);
 }
 
-/* Weights that are numbers times a scale in another tensor would lose it. */
-static himmel_status check(const hm_st *st, himmel_error *err)
+/* Weights that are numbers times a scale in another tensor would lose it. himmel-1's are read as f32 and bf16 alone. */
+static himmel_status check(const hm_st *st, hm_dtype type, himmel_error *err)
 {
     static const char *const scales[] = {"scaled_fp8", ".scale_weight", ".weight_scale", ".scale_input", ".input_scale", ".weight_scale_inv", ".quant_state", ".absmax"};
     const char *unread = hm_st_unread(st), *name;
     if (unread) return hm_fail(err, HIMMEL_EFORMAT, "%s: tensor \"%.100s\" is of a type that cannot be passed on", hm_st_path(st), unread);
+    if (type == HM_Q8_0 && hm_st_meta(st, "himmel.data_manifest_sha256"))
+        return hm_fail(err, HIMMEL_EINVAL, "%s: himmel-1's weights are not kept as q8_0", hm_st_path(st));
     for (size_t i = 0; i < hm_st_count(st); i++) {
         hm_st_at(st, i, &name);
         for (size_t k = 0; k < HM_COUNT(scales); k++)
@@ -41,6 +43,41 @@ static int on_tensor(void *user, size_t done, size_t n)
     return l->tell ? l->tell(l->user, &p) : 0;
 }
 
+/* What stays exact in a Q8_0 file: all but the large linear layers, and of these what llama.cpp's quantiser leaves alone in Wan,
+ * LTX-Video and T5 (first and last layers, embeddings of time, tables), and autoencoders. */
+static bool stays(const char *name, const hm_tensor *t)
+{
+    static const char *const parts[] = {"modulation",     "patch_embedding", "text_embedding", "time_embedding",   "time_projection", "img_emb.",
+                                        "head.",          "adaln_single.",   "time_embed.",    "caption_projection.", "patchify_proj.", "proj_in.",
+                                        "proj_out.",      "condition_embedder.", "time_embedder.", "relative_attention_bias", "attn_rel_b", "pos_embedding", "norm"};
+    if (t->nd != 2 || t->dim[1] % hm_dtype_block(HM_Q8_0) || hm_numel(t) < 1024 || !ends_with(name, ".weight") || !strncmp(name, "vae.", 4)) return true;
+    for (size_t i = 0; i < HM_COUNT(parts); i++)
+        if (strstr(name, parts[i])) return true;
+    return false;
+}
+
+static hm_dtype goal(const char *name, const hm_tensor *t, hm_dtype type)
+{
+    if (!hm_is_weight(t->dtype)) return t->dtype;
+    if (type != HM_Q8_0 || !stays(name, t)) return type;
+    return t->dtype <= HM_F16 ? t->dtype : HM_BF16; /* fp8 has no type in GGUF */
+}
+
+/* Programs that read GGUF ask which model it is. */
+static himmel_status add_architecture(hm_st_writer *w, const hm_st *st, himmel_error *err)
+{
+    static const struct { const char *part, *name; } known[] = {{"transformer_blocks.0.attn1.q_norm.weight", "ltxv"},
+                                                                {"blocks.0.self_attn.norm_q.weight", "wan"},
+                                                                {"encoder.block.0.layer.0.SelfAttention.q.weight", "t5encoder"}};
+    const char *name;
+    for (size_t i = 0; i < hm_st_count(st); i++)
+        for (size_t k = 0; k < HM_COUNT(known); k++) {
+            hm_st_at(st, i, &name);
+            if (ends_with(name, known[k].part) || !strcmp(name, known[k].part)) return hm_st_add_meta(w, "general.architecture", known[k].name, err);
+        }
+    return HIMMEL_OK;
+}
+
 static himmel_status add_all(hm_st_writer *w, const hm_st *st, hm_dtype type, himmel_converted *c, himmel_error *err)
 {
     const char *name, *value;
@@ -48,7 +85,7 @@ static himmel_status add_all(hm_st_writer *w, const hm_st *st, hm_dtype type, hi
     for (size_t i = 0; hm_st_meta_at(st, i, &name, &value) && !rc; i++) rc = hm_st_add_meta(w, name, value, err);
     for (size_t i = 0; i < hm_st_count(st) && !rc; i++) {
         const hm_tensor *t = hm_st_at(st, i, &name);
-        const hm_dtype to = hm_is_weight(t->dtype) ? type : t->dtype;
+        const hm_dtype to = goal(name, t, type);
         rc = hm_st_add_as(w, name, to, t, err);
         c->n_tensors++;
         c->n_converted += to != t->dtype;
@@ -56,23 +93,32 @@ static himmel_status add_all(hm_st_writer *w, const hm_st *st, hm_dtype type, hi
     return rc;
 }
 
+static himmel_status check_output(const char *output, hm_dtype type, himmel_error *err)
+{
+    const bool gguf = ends_with(output, ".gguf");
+    if (!gguf && (type == HM_Q8_0 || !ends_with(output, ".safetensors")))
+        return hm_fail(err, HIMMEL_EINVAL, "%s: must end in %s", output, type == HM_Q8_0 ? ".gguf" : ".safetensors or .gguf");
+    return HIMMEL_OK;
+}
+
 himmel_status himmel_convert(const char *input, const char *output, const char *type, himmel_progress_fn *on_progress, void *user,
                              himmel_converted *out, himmel_error *err)
 {
-    static const struct { const char *name; hm_dtype type; } types[] = {{"bf16", HM_BF16}, {"f16", HM_F16}, {"f32", HM_F32}};
+    static const struct { const char *name; hm_dtype type; } types[] = {{"bf16", HM_BF16}, {"f16", HM_F16}, {"f32", HM_F32}, {"q8_0", HM_Q8_0}};
     himmel_converted c = {0};
     listener l = {on_progress, user, hm_now()};
     hm_st_writing how = {.on_tensor = on_tensor, .user = &l};
     hm_st *st;
     size_t k = 0;
     while (k < HM_COUNT(types) && strcmp(type, types[k].name)) k++;
-    if (k == HM_COUNT(types)) return hm_fail(err, HIMMEL_EINVAL, "%.40s: no type that weights can have here: bf16, f16 and f32 are", type);
-    if (!ends_with(output, ".safetensors")) return hm_fail(err, HIMMEL_EINVAL, "%s: must end in .safetensors", output);
-    himmel_status rc = hm_st_open(&st, input, err);
+    if (k == HM_COUNT(types)) return hm_fail(err, HIMMEL_EINVAL, "%.40s: no type that weights can have here: bf16, f16, f32 and q8_0 are", type);
+    himmel_status rc = check_output(output, types[k].type, err);
+    if (!rc) rc = hm_st_open(&st, input, err);
     if (rc) return rc;
     hm_st_writer *w = hm_st_writer_new();
-    rc = w ? check(st, err) : hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", output);
+    rc = w ? check(st, types[k].type, err) : hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", output);
     if (!rc) rc = add_all(w, st, types[k].type, &c, err);
+    if (!rc && ends_with(output, ".gguf") && !hm_st_meta(st, "general.architecture")) rc = add_architecture(w, st, err);
     if (!rc) rc = hm_st_write_with(w, output, &how, err);
     hm_st_writer_free(w);
     hm_st_close(st);

@@ -19,7 +19,8 @@ static const st_type gguf_types[] = {
     [0] = {"F32", 4, HM_F32},    [1] = {"F16", 2, HM_F16},    [2] = {"Q4_0", 1, HM_Q4_0},  [3] = {"Q4_1", 1, HM_Q4_1},
     [6] = {"Q5_0", 1, HM_Q5_0},  [7] = {"Q5_1", 1, HM_Q5_1},  [8] = {"Q8_0", 1, HM_Q8_0},  [10] = {"Q2_K", 1, HM_Q2_K},
     [11] = {"Q3_K", 1, HM_Q3_K}, [12] = {"Q4_K", 1, HM_Q4_K}, [13] = {"Q5_K", 1, HM_Q5_K}, [14] = {"Q6_K", 1, HM_Q6_K},
-    [30] = {"BF16", 2, HM_BF16}};
+    [24] = {"I8", 1, HM_U8},     [26] = {"I32", 4, HM_I32},   [27] = {"I64", 8, HM_I64},   [28] = {"F64", 8, HM_F64},
+    [30] = {"BF16", 2, HM_BF16}}; /* I8: bytes (a tokenizer's model, say), nothing counts with them */
 
 typedef struct {
     const hm_st *st;

@@ -35,13 +35,14 @@ himmel_status hm_st_need(const hm_st *st, const char *name, int nd, const int64_
  * blocks. Pointers to the tensor stay good and see them. */
 void hm_st_replace(hm_st *st, const char *name, hm_dtype dtype, void *data);
 
-/* Writer: add borrowed tensors and metadata, then write beside path and rename. */
+/* Writer: add borrowed tensors and metadata, then write beside path and rename. A path that ends in .gguf gets a GGUF file:
+ * blocks may be in it, fp8, empty and equally named tensors may not. */
 typedef struct hm_st_writer hm_st_writer;
 hm_st_writer *hm_st_writer_new(void);
 void hm_st_writer_free(hm_st_writer *w);
 himmel_status hm_st_add(hm_st_writer *w, const char *name, hm_dtype dtype, int nd, const int64_t *dim, const void *data,
                         himmel_error *err); /* data borrowed until written */
-/* The numbers of t in another type (F32, BF16, F16), converted while they are written: no second copy lies in memory. */
+/* The numbers of t in another type (F32, BF16, F16, Q8_0), converted while they are written: no second copy lies in memory. */
 himmel_status hm_st_add_as(hm_st_writer *w, const char *name, hm_dtype dtype, const hm_tensor *t, himmel_error *err);
 himmel_status hm_st_add_meta(hm_st_writer *w, const char *key, const char *value, himmel_error *err);
 himmel_status hm_st_write(hm_st_writer *w, const char *path, himmel_error *err);

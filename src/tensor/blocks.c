@@ -1,8 +1,10 @@
-/* blocks.c - GGUF's quantised blocks as f32.   SPDX-License-Identifier: MIT
+/* blocks.c - GGUF's quantised blocks as f32, and f32 as Q8_0.   SPDX-License-Identifier: MIT
  * A block is 32 or 256 numbers: integers of 2 to 8 bits, a scale (f16) and, in _1, _2_K, _4_K and _5_K, an offset; the K
  * types have a small scale for every 16 or 32 numbers as well. Source: ggml docs/gguf.md and ggml-quants.c (layouts).
  * Oracle: golden/gguf_all_types, bit for bit. Products of a scale and an integer fit f32's 24 bits, so the order of
  * rounding does not matter. Nothing here is aligned: bytes are read one by one. */
+#include <math.h>
+
 #include "tensor/graph.h"
 
 static float half(const uint8_t *p) { return hm_f16_to_f32((uint16_t)(p[0] | p[1] << 8)); }
@@ -130,6 +132,28 @@ uint64_t hm_dtype_bytes(hm_dtype t, uint64_t n)
     if (hm_dtype_block(t) == 1) return n * hm_dtype_size(t);
     assert(n % (uint64_t)kinds[t].numbers == 0);
     return n / (uint64_t)kinds[t].numbers * (uint64_t)kinds[t].bytes;
+}
+
+/* 32 numbers: the scale is the largest over 127, each becomes the nearest of its multiples (ggml's quantize_row_q8_0_ref,
+ * bit for bit). Numbers that are not finite, or too large for the scale, give a block that is not finite. */
+static void to_q8_0(uint8_t *b, const float *s)
+{
+    float most = 0;
+    bool finite = true;
+    for (int i = 0; i < 32; i++) {
+        finite &= isfinite(s[i]) != 0;
+        most = HM_MAX(most, fabsf(s[i]));
+    }
+    const float d = most / 127, inverse = finite && d > 0 ? 1 / d : 0;
+    const uint16_t scale = finite ? hm_f32_to_f16(d) : 0x7e00;
+    b[0] = (uint8_t)(scale & 255), b[1] = (uint8_t)(scale >> 8);
+    for (int i = 0; i < 32; i++) b[2 + i] = (uint8_t)(finite ? (int8_t)HM_MIN(HM_MAX(roundf(s[i] * inverse), -127.0f), 127.0f) : 0);
+}
+
+void hm_block_from_f32(void *d, hm_dtype t, int64_t at, const float *s, int64_t n)
+{
+    assert(t == HM_Q8_0 && at % 32 == 0 && n % 32 == 0);
+    for (int64_t i = 0; i < n; i += 32) to_q8_0((uint8_t *)d + (at + i) / 32 * 34, s + i);
 }
 
 void hm_block_to_f32(float *d, const void *s, hm_dtype t, int64_t at, int64_t n)

@@ -1,7 +1,7 @@
 /* convert.c - number formats, copies, column sums.   SPDX-License-Identifier: MIT */
 #include "tensor/graph.h"
 
-static uint16_t f32_to_f16(float f) /* to nearest even */
+uint16_t hm_f32_to_f16(float f) /* to nearest even */
 {
     union { float f; uint32_t u; } v = {f};
     const uint32_t sign = (v.u >> 16) & 0x8000u;
@@ -53,7 +53,11 @@ HM_CLONES static void to_f32(float *restrict d, const void *s, hm_dtype t, int64
 HM_CLONES static void from_f32(void *d, hm_dtype t, int64_t at, bool add, const float *s, int64_t n)
 {
     if (t == HM_F16) {
-        for (int64_t i = 0; i < n; i++) ((uint16_t *)d)[at + i] = f32_to_f16(s[i]);
+        for (int64_t i = 0; i < n; i++) ((uint16_t *)d)[at + i] = hm_f32_to_f16(s[i]);
+        return;
+    }
+    if (t == HM_Q8_0) {
+        hm_block_from_f32(d, t, at, s, n);
         return;
     }
     assert(t == HM_F32 || t == HM_BF16);

@@ -85,6 +85,8 @@ void hm_int8_linear(hm_graph *g, const hm_tensor *x, const hm_int8 *w, const flo
 
 /* n numbers of a quantised tensor from number at on, both multiples of the block, as f32. */
 void hm_block_to_f32(float *d, const void *s, hm_dtype t, int64_t at, int64_t n);
+void hm_block_from_f32(void *d, hm_dtype t, int64_t at, const float *s, int64_t n); /* t: Q8_0 alone */
+uint16_t hm_f32_to_f16(float f);
 
 /* ---- f32 lanes of bf16/f32 storage; integer ops only, so that loops vectorise on every level ---- */
 #define HM_INLINE static inline __attribute__((always_inline))

@@ -161,6 +161,7 @@ void hm_backward(hm_graph *g, hm_tensor *loss, float seed);
 /* C[M,N] = alpha * op(A) op(B) + beta * C, row-major; dtypes F32 or BF16 for A,B; C F32 or BF16. For optimisers. */
 void hm_gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, hm_dtype ab, const void *a, const void *b,
              float beta, hm_dtype ct, void *c);
+/* dd: F32, BF16, F16 or Q8_0, or sd itself; n: whole blocks. */
 void hm_convert(void *dst, hm_dtype dd, const void *src, hm_dtype sd, size_t n);
 /* "avx512_core_bf16" ...: what oneDNN dispatches to; hm_isa_limit("baseline"|"avx2"|"avx512") before first use. */
 const char *hm_isa_name(void);

@@ -119,6 +119,94 @@ static void test_sources(void)
     compare(at("f32.safetensors"), at("whole.safetensors"), HM_BF16);
 }
 
+enum { OUT = 130, IN = 96 };
+
+/* A model's kinds of tensors: a linear layer, its bias, a first layer that stays, a convolution, a tokenizer, a norm in fp8. */
+static void write_model(const char *path, float odd)
+{
+    himmel_error err = {0};
+    static float w[OUT * IN], conv[64 * 16 * 2 * 2];
+    static uint16_t first[64 * 32];
+    static uint8_t fp8[64];
+    static const uint8_t bytes[5] = {1, 2, 127, 128, 255};
+    hm_randn(w, HM_COUNT(w), 5, 1);
+    hm_randn(conv, HM_COUNT(conv), 5, 2);
+    for (size_t i = 0; i < HM_COUNT(w); i++) w[i] *= i / 32 % 9 ? 0.02f : i / 32 % 2 ? 300 : 1e-7f; /* blocks of all sizes */
+    memset(w + 64, 0, 32 * sizeof *w);
+    w[OUT * IN - 1] = odd;
+    hm_convert(first, HM_BF16, conv, HM_F32, HM_COUNT(first));
+    for (int i = 0; i < 64; i++) fp8[i] = (uint8_t)(i + 40);
+    hm_st_writer *o = hm_st_writer_new();
+    bool ok = !hm_st_add(o, "blocks.0.ffn.0.weight", HM_F32, HM_DIMS(OUT, IN), w, &err) && !hm_st_add(o, "blocks.0.ffn.0.bias", HM_F32, HM_DIMS(OUT), w, &err) &&
+              !hm_st_add(o, "text_embedding.0.weight", HM_BF16, HM_DIMS(64, 32), first, &err) &&
+              !hm_st_add(o, "vae.conv.weight", HM_F32, HM_DIMS(64, 16, 1, 2, 2), conv, &err) && !hm_st_add(o, "spiece_model", HM_U8, HM_DIMS(5), bytes, &err) &&
+              !hm_st_add(o, "blocks.0.self_attn.norm_q.weight", HM_F8E4M3, HM_DIMS(64), fp8, &err) && !hm_st_add_meta(o, "config", "{\"ä\": 1}", &err);
+    ok = ok && !hm_st_write(o, path, &err);
+    CHECK(ok, "%s", err.message);
+    hm_st_writer_free(o);
+}
+
+/* Block by block, from ggml's description: f16 scale, 32 bytes; what is read back is off by half a step and the scale's rounding. */
+static void check_blocks(const float *x, const uint8_t *b, const float *back, size_t n)
+{
+    double worst = 0;
+    for (size_t i = 0; i < n; i += 32) {
+        float most = 0, scale;
+        for (int k = 0; k < 32; k++) most = HM_MAX(most, fabsf(x[i + k]));
+        const uint8_t *block = b + i / 32 * 34;
+        hm_convert(&scale, HM_F32, (uint16_t[]){(uint16_t)(block[0] | block[1] << 8)}, HM_F16, 1);
+        CHECK(fabs(scale - most / 127) <= most / 127 * 0x1p-11 + 0x1p-25, "scale %g of %g", scale, most);
+        const double bound = most * (0.5 / 127 + 0x1p-11) + 127 * 0x1p-25;
+        for (int k = 0; k < 32; k++) {
+            CHECK(back[i + k] == scale * (float)(int8_t)block[2 + k], "number %zu", i + k);
+            CHECK(fabs(back[i + k] - x[i + k]) <= bound, "number %zu: %g, not %g", i + k, back[i + k], x[i + k]);
+            worst = HM_MAX(worst, most > 1e-3f ? fabs(back[i + k] - x[i + k]) / most : 0);
+        }
+    }
+    CHECK(worst > 1e-3, "nothing was rounded: %g", worst); /* or the bound would prove nothing */
+}
+
+static void test_q8_0(void)
+{
+    const char *in = at("model.safetensors"), *q = at("model.gguf"), *back = at("model-back.safetensors"), *again = at("again.gguf");
+    hm_st *a, *b;
+    write_model(in, 0.5f);
+    const himmel_converted c = converted(in, q, "q8_0");
+    CHECK(c.n_tensors == 6 && c.n_converted == 2, "%zu of %zu", c.n_converted, c.n_tensors);
+    CHECK(!hm_st_open(&a, in, NULL) && !hm_st_open(&b, q, NULL), "no file");
+    CHECK(hm_st_count(b) == 6, "%zu tensors", hm_st_count(b));
+    CHECK(!strcmp(hm_st_meta(b, "config"), "{\"ä\": 1}") && !strcmp(hm_st_meta(b, "general.architecture"), "wan") && !strcmp(hm_st_meta(b, "general.file_type"), "7"), "metadata");
+    for (size_t i = 0; i < hm_st_count(a); i++) {
+        const char *name;
+        const hm_tensor *x = hm_st_at(a, i, &name), *y = hm_st_find(b, name);
+        const bool linear = !strcmp(name, "blocks.0.ffn.0.weight");
+        const hm_dtype want = linear ? HM_Q8_0 : x->dtype == HM_F8E4M3 ? HM_BF16 : x->dtype;
+        CHECK(y && y->dtype == want && y->nd == x->nd && !memcmp(x->dim, y->dim, sizeof x->dim), "%s", name);
+        if (!y || y->dtype != want) continue;
+        static float f[OUT * IN], g[OUT * IN];
+        const size_t n = (size_t)hm_numel(x);
+        hm_convert(f, HM_F32, x->data, x->dtype, n);
+        hm_convert(g, HM_F32, y->data, y->dtype, n);
+        if (linear) check_blocks(f, y->data, g, n);
+        else CHECK(!memcmp(f, g, n * sizeof *f), "%s: other numbers", name);
+    }
+    hm_st_close(a);
+    hm_st_close(b);
+    converted(q, back, "f32");
+    compare(q, back, HM_F32);
+    converted(q, again, "bf16"); /* GGUF to GGUF; text stays text */
+    compare(q, again, HM_BF16);
+    CHECK(!hm_st_open(&b, again, NULL) && !strcmp(hm_st_meta(b, "config"), "{\"ä\": 1}"), "metadata");
+    hm_st_close(b);
+    CHECK(!strcmp(converted(in, at("twice.gguf"), "q8_0").sha256, c.sha256), "the same input gives another file");
+}
+
+static int stop_late(void *user, const himmel_progress *p)
+{
+    (void)user;
+    return p->step == 5;
+}
+
 static int stop(void *user, const himmel_progress *p)
 {
     (void)user;
@@ -144,7 +232,14 @@ static void test_refused(void)
     refused(at("large.safetensors"), keep, "f16", NULL, HIMMEL_EINVAL, "tensor \"a.weight\" has the number 65520, which F16 cannot hold");
     refused(at("f32.safetensors"), keep, "bf16", stop, HIMMEL_ECANCELLED, "stopped after tensor 2 of 4");
     refused(at("f32.safetensors"), keep, "int8", NULL, HIMMEL_EINVAL, "int8: no type");
-    refused(at("f32.safetensors"), at("no.gguf"), "f16", NULL, HIMMEL_EINVAL, "must end in .safetensors");
+    refused(at("f32.safetensors"), at("no.bin"), "f16", NULL, HIMMEL_EINVAL, "must end in .safetensors or .gguf");
+    refused(at("f32.safetensors"), keep, "q8_0", NULL, HIMMEL_EINVAL, "must end in .gguf");
+    refused(at("f32.safetensors"), at("no.gguf"), "f16", NULL, HIMMEL_EINVAL, "tensor \"empty\": size 0 of its shape is 0");
+    write_model(at("inf.safetensors"), INFINITY);
+    refused(at("inf.safetensors"), at("no.gguf"), "q8_0", NULL, HIMMEL_EINVAL, "\"blocks.0.ffn.0.weight\" has the number inf, which Q8_0 cannot hold");
+    write_model(at("inf.safetensors"), 3e38f);
+    refused(at("inf.safetensors"), at("no.gguf"), "q8_0", NULL, HIMMEL_EINVAL, "has the number 3e+38, which Q8_0 cannot hold");
+    refused(at("model.safetensors"), at("no.gguf"), "q8_0", stop_late, HIMMEL_ECANCELLED, "stopped after tensor 5 of 6");
     refused(at("nothing.safetensors"), keep, "f16", NULL, HIMMEL_EIO, "nothing.safetensors");
     hm_st_writer *w = hm_st_writer_new();
     static const float x[4];
@@ -162,6 +257,7 @@ int main(void)
     CHECK(mkdtemp(dir) != NULL, "no folder");
     test_types();
     test_sources();
+    test_q8_0();
     test_refused();
     snprintf(command, sizeof command, "rm -r %s", dir);
     CHECK(!system(command), "not cleaned up");
