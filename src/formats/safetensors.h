@@ -11,7 +11,7 @@
 
 typedef struct hm_st hm_st;
 /* path: a safetensors or GGUF file; the index of several (model.safetensors.index.json); or a folder with one index, or one
- * file, in it. Shards are as strict: a tensor is in exactly the one that the index names. */
+ * file, in it, or in its folder transformer/ (diffusers' pipelines). Shards are as strict: a tensor is in exactly the one that the index names. */
 himmel_status hm_st_open(hm_st **out, const char *path, himmel_error *err);
 bool hm_st_names_weights(const char *path); /* by its ending, or it is a folder */
 himmel_status hm_st_parse(hm_st **out, const uint8_t *data, size_t len, const char *name, himmel_error *err); /* borrowed bytes */

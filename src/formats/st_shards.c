@@ -178,9 +178,10 @@ static himmel_status open_index(hm_st **out, const char *path, himmel_error *err
     return rc;
 }
 
-/* The index in a folder, else its only file of weights. */
+/* The index in a folder, else its only file of weights, else what its folder transformer/ has (diffusers' pipelines). */
 static himmel_status in_folder(const char *folder, char *path, size_t cap, himmel_error *err)
 {
+    char inner[4096];
     int n_index = 0, n_files = 0;
     char name[2][256] = {"", ""};
     DIR *d = opendir(folder);
@@ -193,6 +194,8 @@ static himmel_status in_folder(const char *folder, char *path, size_t cap, himme
         n_files += !index;
     }
     closedir(d);
+    if (!n_index && !n_files && (size_t)snprintf(inner, sizeof inner, "%s/transformer", folder) < sizeof inner && is_folder(inner))
+        return in_folder(inner, path, cap, err);
     if (n_index > 1 || (!n_index && n_files != 1))
         return hm_fail(err, HIMMEL_EINVAL, "%s: a folder with %d files of weights and %d indexes of shards: name the one that is meant", folder, n_files,
                        n_index);

@@ -204,6 +204,17 @@ static void experts(void)
     hm_model_get_facts(m, &f);
     OK(strstr(f.missing, "high-noise one too"));
     hm_model_close(m);
+
+    /* a folder as diffusers writes it: everything is found in it, the same film */
+    char command[700];
+    snprintf(command, sizeof command, "cd %s && mkdir -p pipe/transformer pipe/transformer_2 pipe/vae pipe/text_encoder pipe/tokenizer && cp %s pipe/vae/diffusion_pytorch_model.safetensors && "
+             "cp %s pipe/text_encoder/model.safetensors && cp %s pipe/tokenizer/spiece.model", dir, F("wan21_vae"), F("umt5_tiny"), tok);
+    OK(!system(command));
+    tiny("t2v", "pipe/transformer/diffusion_pytorch_model.safetensors", HM_WAN_DIFFUSERS, 1);
+    tiny("t2v", "pipe/transformer_2/diffusion_pytorch_model.safetensors", HM_WAN_DIFFUSERS, 2);
+    m = opened((const char *[]){path_of("pipe")}, 1, "Wan 2.2 T2V two experts");
+    OK(usual_film(m) == pair);
+    hm_model_close(m);
 }
 
 /* A film that begins (and, for FLF2V, ends) with pictures. */

@@ -42,6 +42,13 @@ void hm_dit_deinit(hm_dit *m);
 himmel_status hm_dit_params(hm_dit *m, const char *prefix, hm_param_fn *fn, void *user, himmel_error *err);
 himmel_status hm_dit_load(hm_dit *m, const hm_dit_config *cfg, const hm_st *st, const char *prefix, himmel_error *err);
 
+/* dit_detect.c: is LTX-Video's transformer in a file, and below which prefix (original names or diffusers')? Its configuration is
+ * the header's "config", or else what the shapes say. other_name: what the other convention calls a tensor, both without prefix. */
+bool hm_dit_claims(const hm_st *st, char prefix[64]);
+himmel_status hm_dit_detect(const hm_st *st, hm_dit_config *cfg, char prefix[64], himmel_error *err);
+const hm_tensor *hm_dit_find(const hm_st *st, const char *prefix, const char *name); /* under either name; NULL: absent */
+bool hm_dit_other_name(char out[256], const char *name);
+
 /* RoPE tables for tokens at pos [n][3] = (seconds, y, x in pixels): cos, sin [n][D/2], D = n_heads*head_dim; angles formed in double. */
 void hm_dit_rope(const hm_dit_config *cfg, const double (*pos)[3], int64_t n, float *cosine, float *sine);
 

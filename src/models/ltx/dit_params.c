@@ -136,11 +136,23 @@ void hm_dit_deinit(hm_dit *m)
     *m = (hm_dit){0};
 }
 
+typedef struct {
+    const hm_st *st;
+    const char *prefix;
+} binder;
+
 static himmel_status bind(void *user, const char *name, int nd, const int64_t *dim, hm_tensor **slot,
                           himmel_error *err)
 {
-    const hm_st *st = user;
+    const binder *b = user;
+    const hm_st *st = b->st;
     const hm_tensor *t;
+    char other[256], full[320];
+    const size_t n = strlen(b->prefix);
+    if (!hm_st_find(st, name) && hm_dit_find(st, b->prefix, name + n) && hm_dit_other_name(other, name + n)) {
+        snprintf(full, sizeof full, "%s%s", b->prefix, other);
+        name = full;
+    }
     const himmel_status rc = hm_st_need(st, name, nd, dim, &t, err);
     if (rc) return rc;
     if (!hm_is_weight(t->dtype))
@@ -154,7 +166,7 @@ himmel_status hm_dit_load(hm_dit *m, const hm_dit_config *cfg, const hm_st *st, 
                           himmel_error *err)
 {
     himmel_status rc = hm_dit_init(m, cfg, err);
-    if (!rc) rc = hm_dit_params(m, prefix, bind, (void *)(uintptr_t)st, err);
+    if (!rc) rc = hm_dit_params(m, prefix, bind, &(binder){st, prefix}, err);
     if (rc) hm_dit_deinit(m);
     return rc;
 }

@@ -31,8 +31,8 @@ static void ltx_facts(const void *self, hm_model_facts *f)
                           .merged_bytes = m->merged_bytes,
                           .int8_bytes = m->int8.bytes,
                           .int8_from = m->int8.in_place_of,
-                          .side_step = m->vae.scale_s,
-                          .frame_step = m->vae.scale_t,
+                          .side_step = m->vae.st ? m->vae.scale_s : 32,
+                          .frame_step = m->vae.st ? m->vae.scale_t : 8,
                           .max_frames = MAX_FRAMES,
                           .width = 768,
                           .height = 512,
@@ -48,7 +48,12 @@ static void ltx_facts(const void *self, hm_model_facts *f)
     snprintf(f->name, sizeof f->name, "LTX-Video %.0f%s %s%s%s", n < 1e9 ? 1e-6 * n : 1e-9 * n,
              n < 1e9 ? "M" : "B", m->version, m->distilled ? " distilled" : "",
              m->upscaler ? " with upscaler" : "");
-    if (!m->n_shards)
+    if (!m->vae.st)
+        snprintf(f->missing, sizeof f->missing,
+                 "%.120s: only the transformer is in it: name an autoencoder (LTX-Video-VAE-BF16.safetensors, diffusers' vae/, or a whole checkpoint) with "
+                 "--with FILE, or put it beside the transformer",
+                 hm_st_path(m->main));
+    else if (!m->n_shards)
         snprintf(f->missing, sizeof f->missing,
                  "%.120s: its text encoder is missing: name a T5 v1.1 XXL encoder (t5xxl_bf16.safetensors or "
                  "the like) with "

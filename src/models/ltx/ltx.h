@@ -1,8 +1,8 @@
 /* ltx.h - an opened LTX-Video: its files and how it likes to be run.   SPDX-License-Identifier: MIT
  * A checkpoint as released: one safetensors file with "model.diffusion_model.*" and "vae.*" and its
- * configuration in the header; a T5 v1.1 encoder in one or more safetensors files (Hugging Face names, bf16,
- * f16, f32 or fp8 e4m3); its SentencePiece model; and, where there shall be two passes, the spatial upscaler.
- */
+ * configuration in the header; or a transformer alone (GGUF, diffusers) and the VAE in a file of its own, sizes from
+ * shapes; a T5 v1.1 encoder (safetensors or GGUF, in one file, shards, or up to four files of Hugging Face's names); its
+ * SentencePiece model; and, where there shall be two passes, the spatial upscaler. */
 #ifndef HM_LTX_H
 #define HM_LTX_H
 
@@ -22,7 +22,8 @@ typedef struct {
 } hm_ltx_recipe;
 
 typedef struct {
-    hm_st *main, *upscaler, *shard[HM_LTX_MAX_SHARDS];
+    hm_st *main, *upscaler, *vae_st, *shard[HM_LTX_MAX_SHARDS]; /* vae_st NULL: the VAE is in main, or missing */
+    char prefix[64]; /* of the transformer's tensors in main */
     int n_shards;
     hm_tokenizer *tok;
     hm_dit dit;

@@ -1,8 +1,7 @@
 /* ltx_files.c - which files make an LTX-Video, and which version they are.   SPDX-License-Identifier: MIT
- * The checkpoint's header has the networks' configurations; the version is read off them: "blocks" of the VAE
- * are 0.9.0, injected noise is 0.9.1, space to depth is 0.9.5 and later; "allowed_inference_steps" or the
- * file's name says distilled. The text encoder's files have no configuration: sizes are those of its tensors.
- */
+ * The checkpoint's header has the networks' configurations, or shapes tell them; the version is read off the VAE: "blocks"
+ * are 0.9.0, injected noise is 0.9.1, space to depth is 0.9.5 and later; "allowed_inference_steps" or the file's name says
+ * distilled. The text encoder's files have no configuration: sizes are those of its tensors. */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,8 +11,6 @@
 #include "formats/json.h"
 #include "models/ltx/ltx.h"
 #include "text/cache.h"
-
-static const char dit_prefix[] = "model.diffusion_model.";
 
 static bool has(const hm_st *st, const char *name)
 {
@@ -25,9 +22,8 @@ bool hm_ltx_claims(const char *path)
     hm_st *st;
     himmel_error ignored;
     if (hm_st_open(&st, path, &ignored)) return false;
-    const bool yes = has(st, "model.diffusion_model.patchify_proj.weight") &&
-                     has(st, "model.diffusion_model.transformer_blocks.0.attn1.q_norm.weight") &&
-                     !hm_st_meta(st, "himmel.data_manifest_sha256") && !has(st, "tokenizer.spiece");
+    char prefix[64];
+    const bool yes = hm_dit_claims(st, prefix) && !hm_st_meta(st, "himmel.data_manifest_sha256") && !has(st, "tokenizer.spiece");
     hm_st_close(st);
     return yes;
 }
@@ -63,6 +59,19 @@ static himmel_status bind_t5(void *user, const char *name, int nd, const int64_t
     return HIMMEL_OK;
 }
 
+/* One file or index, whichever names it has; numbers may be blocks. */
+static himmel_status load_one_t5(hm_ltx *m, himmel_error *err)
+{
+    hm_t5_config c;
+    const char *path = hm_st_path(m->shard[0]);
+    himmel_status rc = hm_t5_detect(&c, m->shard[0], "", err);
+    if (!rc && c.bias_every_layer)
+        rc = hm_fail(err, HIMMEL_EMODEL, "%s: a T5 encoder with a position table in every layer (Wan's umT5); LTX-Video's has one", path);
+    if (!rc && c.d_model != m->dit.cfg.caption_channels)
+        rc = hm_fail(err, HIMMEL_EMODEL, "%s: the text encoder is %d wide, %s wants %d", path, c.d_model, hm_st_path(m->main), m->dit.cfg.caption_channels);
+    return rc ? rc : hm_t5_load(&m->t5, &c, m->shard[0], "", err);
+}
+
 static himmel_status load_t5(hm_ltx *m, himmel_error *err)
 {
     const char *path = hm_st_path(m->shard[0]);
@@ -74,6 +83,7 @@ static himmel_status load_t5(hm_ltx *m, himmel_error *err)
     if (find_t5(m, "scaled_fp8"))
         return hm_fail(err, HIMMEL_EMODEL,
                        "%s: scaled fp8 weights are not known; use the bf16, f16 or plain fp8 file", path);
+    if (m->n_shards == 1) return load_one_t5(m, err);
     if (!shared || !q || !bias || !wi || shared->nd != 2 || q->nd != 2 || bias->nd != 2 || wi->nd != 2 ||
         bias->dim[1] < 1 || q->dim[0] % bias->dim[1])
         return hm_fail(err, HIMMEL_EMODEL,
@@ -100,13 +110,25 @@ static himmel_status load_t5(hm_ltx *m, himmel_error *err)
 
 /* ---- other files ---- */
 
+static himmel_status load_vae(hm_ltx *m, const hm_st *st, const char *prefix, himmel_error *err)
+{
+    const hm_dit_config *c = &m->dit.cfg;
+    const himmel_status rc = hm_vae_load(&m->vae, st, prefix, hm_st_meta(st, "config"), err);
+    if (!rc && (c->in_channels != m->vae.latent_c || c->out_channels != c->in_channels))
+        return hm_fail(err, HIMMEL_EMODEL, "%s: the transformer has %d channels in and %d out, the VAE %d", hm_st_path(st), c->in_channels, c->out_channels,
+                       m->vae.latent_c);
+    return rc;
+}
+
 static himmel_status add_safetensors(hm_ltx *m, const char *path, himmel_error *err)
 {
     hm_st *st;
     const himmel_status rc = hm_st_open(&st, path, err);
     if (rc) return rc;
     const char *name = "nothing", *config = hm_st_meta(st, "config");
-    bool t5 = has(st, "shared.weight");
+    hm_t5_config c;
+    himmel_error ignored;
+    bool t5 = has(st, "shared.weight") || !hm_t5_detect(&c, st, "", &ignored);
     for (size_t i = 0; i < hm_st_count(st); i++) {
         hm_st_at(st, i, &name);
         t5 |= !strncmp(name, "encoder.block.", 14);
@@ -115,6 +137,11 @@ static himmel_status add_safetensors(hm_ltx *m, const char *path, himmel_error *
         m->upscaler = st;
         return hm_upsampler_load(&m->up, st, config, err);
     }
+    for (int i = 0; i < 2 && !m->vae.st; i++)
+        if (hm_vae_claims(st, i ? "vae." : "")) {
+            m->vae_st = st;
+            return load_vae(m, st, i ? "vae." : "", err);
+        }
     if (t5 && m->n_shards < HM_LTX_MAX_SHARDS) {
         m->shard[m->n_shards++] = st;
         return HIMMEL_OK;
@@ -122,7 +149,8 @@ static himmel_status add_safetensors(hm_ltx *m, const char *path, himmel_error *
     hm_st_close(st);
     return hm_fail(
         err, HIMMEL_EMODEL,
-        "%s: LTX-Video has no use for it: a T5 v1.1 encoder (at most %d files) or a latent upscaler is known",
+        "%s: LTX-Video has no use for it: a T5 v1.1 encoder (at most %d files), a latent upscaler and, where the checkpoint has none, "
+        "an autoencoder are known",
         path, (int)HM_LTX_MAX_SHARDS);
 }
 
@@ -133,7 +161,7 @@ static himmel_status add_file(hm_ltx *m, const char *path, himmel_error *err)
     return hm_tok_open(&m->tok, path, err);
 }
 
-/* Files of known names beside the checkpoint stand in for what was not named. */
+/* Files of known names beside the checkpoint, or in diffusers' and ComfyUI's folders around it, stand in for what was not named. */
 static himmel_status look_beside(hm_ltx *m, const char *main_path, himmel_error *err)
 {
     static const char *const encoders[][HM_LTX_MAX_SHARDS] = {
@@ -144,8 +172,16 @@ static himmel_status look_beside(hm_ltx *m, const char *main_path, himmel_error 
         {"text_encoder/model.safetensors.index.json"},
         {"text_encoder/model-00001-of-00002.safetensors", "text_encoder/model-00002-of-00002.safetensors"},
         {"text_encoder/model-00001-of-00004.safetensors", "text_encoder/model-00002-of-00004.safetensors",
-         "text_encoder/model-00003-of-00004.safetensors", "text_encoder/model-00004-of-00004.safetensors"}};
-    static const char *const toks[] = {"spiece.model", "tokenizer/spiece.model", "t5.spiece.model"};
+         "text_encoder/model-00003-of-00004.safetensors", "text_encoder/model-00004-of-00004.safetensors"},
+        {"../text_encoder/model.safetensors"},
+        {"../text_encoder/model.safetensors.index.json"},
+        {"../text_encoders/t5xxl_fp16.safetensors"},
+        {"t5-v1_1-xxl-encoder-Q8_0.gguf"},
+        {"t5-v1_1-xxl-encoder-Q6_K.gguf"},
+        {"t5-v1_1-xxl-encoder-Q4_K_M.gguf"}};
+    static const char *const vaes[] = {"vae/diffusion_pytorch_model.safetensors", "../vae/diffusion_pytorch_model.safetensors", "LTX-Video-VAE-BF16.safetensors",
+                                       "../vae/LTX-Video-VAE-BF16.safetensors"};
+    static const char *const toks[] = {"spiece.model", "tokenizer/spiece.model", "../tokenizer/spiece.model", "t5.spiece.model"};
     const char *slash = strrchr(main_path, '/');
     const int dir = slash ? (int)(slash - main_path + 1) : 0;
     char path[4096];
@@ -155,6 +191,10 @@ static himmel_status look_beside(hm_ltx *m, const char *main_path, himmel_error 
             snprintf(path, sizeof path, "%.*s%s", dir, main_path, encoders[i][k]);
             if (!access(path, R_OK)) rc = add_safetensors(m, path, err);
         }
+    for (size_t i = 0; i < HM_COUNT(vaes) && !m->vae.st && !rc; i++) {
+        snprintf(path, sizeof path, "%.*s%s", dir, main_path, vaes[i]);
+        if (!access(path, R_OK)) rc = add_safetensors(m, path, err);
+    }
     for (size_t i = 0; i < HM_COUNT(toks) && !m->tok && !rc; i++) {
         snprintf(path, sizeof path, "%.*s%s", dir, main_path, toks[i]);
         if (!access(path, R_OK)) rc = hm_tok_open(&m->tok, path, err);
@@ -173,32 +213,51 @@ static bool contains(const char *s, const char *part)
     return strstr(low, part) != NULL;
 }
 
-static himmel_status read_version(hm_ltx *m, const char *path, const char *config, himmel_error *err)
+/* The part of the path that a person gave: the file's name, or that of diffusers' folder. */
+static const char *given_name(const char *path)
 {
-    static const char *const named[] = {"0.9.8", "0.9.7", "0.9.6", "0.9.5", "0.9.1"};
+    const char *inside = strstr(path, "/transformer/diffusion_pytorch_model"), *base = path, *slash;
+    while ((slash = strchr(base, '/')) && slash != inside) base = slash + 1;
+    return base;
+}
+
+static himmel_status read_config(hm_ltx *m, const char *config, himmel_error *err)
+{
     json_t *root;
-    const himmel_status rc = hm_json_parse(&root, config, strlen(config), path, err);
+    const himmel_status rc = hm_json_parse(&root, config, strlen(config), hm_st_path(m->main), err);
     if (rc) return rc;
     const json_t *s = json_object_get(root, "scheduler");
-    const char *sampler = json_string_value(json_object_get(s, "sampler")),
-               *shifting = json_string_value(json_object_get(s, "shifting")), *slash = strrchr(path, '/');
-    const char *base = slash ? slash + 1 : path;
+    const char *sampler = json_string_value(json_object_get(s, "sampler")), *shifting = json_string_value(json_object_get(s, "shifting"));
     m->uniform = sampler && !strcmp(sampler, "Uniform");
     m->shifted = shifting && !strcmp(shifting, "SD3");
-    m->distilled =
-        json_is_array(json_object_get(root, "allowed_inference_steps")) || contains(base, "distilled");
+    m->distilled = json_is_array(json_object_get(root, "allowed_inference_steps"));
+    json_decref(root);
+    return rc;
+}
+
+static himmel_status read_version(hm_ltx *m, himmel_error *err)
+{
+    static const char *const named[] = {"0.9.8", "0.9.7", "0.9.6", "0.9.5", "0.9.1"};
+    const char *config = hm_st_meta(m->main, "config"), *base = given_name(hm_st_path(m->main));
     bool s2d = false, noise = false;
     for (int i = 0; i < m->vae.enc.n_blocks; i++) s2d |= m->vae.enc.blocks[i].kind == HM_VAE_S2D;
     for (int i = 0; i < m->vae.dec.n_blocks; i++) noise |= m->vae.dec.blocks[i].noise;
-    snprintf(m->version, sizeof m->version, "%s", s2d ? "0.9.5 or later" : noise ? "0.9.1" : "0.9.0");
-    for (size_t i = 0; i < HM_COUNT(named) && s2d; i++)
+    if (config) {
+        const himmel_status rc = read_config(m, config, err);
+        if (rc) return rc;
+    } else { /* as the makers' configurations of these versions say */
+        m->uniform = m->shifted = m->vae.st && !s2d;
+        m->dit.cfg.causal_time = s2d;
+    }
+    m->distilled |= contains(base, "distilled");
+    snprintf(m->version, sizeof m->version, "%s", !m->vae.st ? "" : s2d ? "0.9.5 or later" : noise ? "0.9.1" : "0.9.0");
+    for (size_t i = 0; i < HM_COUNT(named) && (s2d || !m->vae.st); i++)
         if (contains(base, named[i])) {
             snprintf(m->version, sizeof m->version, "%s", named[i]);
             break;
         }
     m->stochastic = m->distilled && !strcmp(m->version, "0.9.6");
-    json_decref(root);
-    return rc;
+    return HIMMEL_OK;
 }
 
 static void count(hm_ltx *m, const hm_st *st)
@@ -206,41 +265,21 @@ static void count(hm_ltx *m, const hm_st *st)
     for (size_t i = 0; st && i < hm_st_count(st); i++) {
         const char *name;
         const hm_tensor *t = hm_st_at(st, i, &name);
-        if (!strncmp(name, dit_prefix, sizeof dit_prefix - 1)) m->n_transformer += (uint64_t)hm_numel(t);
+        if (!hm_is_weight(t->dtype)) continue;
+        if (st == m->main && !strncmp(name, m->prefix, strlen(m->prefix))) m->n_transformer += (uint64_t)hm_numel(t);
         m->n_params += (uint64_t)hm_numel(t);
-        m->file_bytes += (uint64_t)hm_numel(t) * hm_dtype_size(t->dtype);
+        m->file_bytes += hm_dtype_bytes(t->dtype, (uint64_t)hm_numel(t));
     }
 }
 
 static himmel_status load_main(hm_ltx *m, const char *path, himmel_error *err)
 {
-    himmel_status rc = hm_st_open(&m->main, path, err);
-    const char *config = rc ? NULL : hm_st_meta(m->main, "config");
     hm_dit_config cfg = {0};
-    if (!rc && !config)
-        rc = hm_fail(err, HIMMEL_EMODEL,
-                     "%s: the header has no \"config\": not a checkpoint as released by its makers", path);
-    if (!rc && !has(m->main, "vae.decoder.conv_in.conv.weight"))
-        rc = hm_fail(err, HIMMEL_EMODEL,
-                     "%s: only the transformer is in it; use the checkpoint that has the VAE too", path);
-    if (!rc) rc = hm_dit_config_parse(&cfg, config, err);
-    if (!rc) rc = hm_dit_load(&m->dit, &cfg, m->main, dit_prefix, err);
-    if (!rc) rc = hm_vae_load(&m->vae, m->main, "vae.", config, err);
-    if (!rc && (cfg.in_channels != m->vae.latent_c || cfg.out_channels != cfg.in_channels))
-        rc = hm_fail(err, HIMMEL_EMODEL, "%s: the transformer has %d channels in and %d out, the VAE %d",
-                     path, cfg.in_channels, cfg.out_channels, m->vae.latent_c);
-    return rc ? rc : read_version(m, path, config, err);
-}
-
-/* diffusers' names of the few modules that it calls otherwise (LoRAs have them). */
-static bool other_name(char out[256], const char *name)
-{
-    static const char *const names[][2] = {{"patchify_proj.", "proj_in."}, {"adaln_single.", "time_embed."}};
-    for (size_t i = 0; i < HM_COUNT(names); i++) {
-        const size_t n = strlen(names[i][0]);
-        if (!strncmp(name, names[i][0], n)) return snprintf(out, 256, "%s%s", names[i][1], name + n) < 256;
-    }
-    return false;
+    himmel_status rc = hm_st_open(&m->main, path, err);
+    if (!rc) rc = hm_dit_detect(m->main, &cfg, m->prefix, err);
+    if (!rc) rc = hm_dit_load(&m->dit, &cfg, m->main, m->prefix, err);
+    if (!rc && hm_vae_claims(m->main, "vae.")) rc = load_vae(m, m->main, "vae.", err);
+    return rc;
 }
 
 himmel_status hm_ltx_open(void **self, const hm_model_files *files, himmel_error *err)
@@ -252,25 +291,28 @@ himmel_status hm_ltx_open(void **self, const hm_model_files *files, himmel_error
     himmel_status rc = load_main(m, paths[0], err);
     for (int i = 1; i < files->n_paths && !rc; i++) rc = add_file(m, paths[i], err);
     if (!rc) rc = look_beside(m, paths[0], err);
+    if (!rc) rc = look_beside(m, hm_st_path(m->main), err); /* paths[0] may be a folder that it lies in */
+    if (!rc) rc = read_version(m, err);
     if (!rc && m->n_shards) rc = load_t5(m, err);
-    if (!rc && m->upscaler && (m->up.channels != m->vae.latent_c || !m->up.space || m->up.time))
+    if (!rc && m->upscaler && (m->up.channels != m->dit.cfg.in_channels || !m->up.space || m->up.time))
         rc = hm_fail(err, HIMMEL_EMODEL,
                      "%s: the upscaler works on %d channels and enlarges %s; needed: %d channels, space",
-                     hm_st_path(m->upscaler), m->up.channels, m->up.time ? "time" : "space", m->vae.latent_c);
+                     hm_st_path(m->upscaler), m->up.channels, m->up.time ? "time" : "space", m->dit.cfg.in_channels);
     if (!rc && m->tok && m->n_shards && hm_tok_size(m->tok) > m->t5.cfg.vocab)
         rc = hm_fail(err, HIMMEL_EMODEL, "the tokenizer has %d pieces, the text encoder only %d",
                      hm_tok_size(m->tok), m->t5.cfg.vocab);
-    if (!rc) rc = hm_lora_merge(m->main, dit_prefix, other_name, files->loras, files->n_loras, &m->merged_bytes, err);
+    if (!rc) rc = hm_lora_merge(m->main, m->prefix, hm_dit_other_name, files->loras, files->n_loras, &m->merged_bytes, err);
     if (!rc && files->int8) rc = hm_dit_params(&m->dit, "", hm_int8_add, &m->int8, err);
     if (rc) {
         hm_ltx_close(m);
         return rc;
     }
-    hm_st *const all[] = {m->main, m->upscaler, m->shard[0], m->shard[1], m->shard[2], m->shard[3]};
+    hm_st *const all[] = {m->main, m->upscaler, m->vae_st, m->shard[0], m->shard[1], m->shard[2], m->shard[3]};
     hm_text_cache_encoder(m->encoder, m->shard, m->n_shards);
     hm_text_cache_encoder(m->files, all, (int)HM_COUNT(all));
     count(m, m->main);
     count(m, m->upscaler);
+    count(m, m->vae_st);
     for (int i = 0; i < m->n_shards; i++) count(m, m->shard[i]);
     *self = m;
     return HIMMEL_OK;
@@ -288,6 +330,7 @@ void hm_ltx_close(void *self)
     hm_tok_free(m->tok);
     for (int i = 0; i < m->n_shards; i++) hm_st_close(m->shard[i]);
     hm_st_close(m->upscaler);
+    hm_st_close(m->vae_st);
     hm_st_close(m->main);
     free(m);
 }

@@ -17,16 +17,18 @@ typedef struct {
     hm_vae *m;
     const char *prefix;
     himmel_error *err;
-    bool decoder;
+    bool decoder, diffusers;
 } loader;
 
 /* ---- binding ---- */
 
 static himmel_status bind(const loader *l, const char *name, int nd, const int64_t *dim, hm_tensor **slot)
 {
-    char full[256];
+    char other[256], full[320];
     const hm_tensor *t;
-    snprintf(full, sizeof full, "%s%s", l->prefix, name);
+    snprintf(other, sizeof other, "%s", name);
+    if (l->diffusers) hm_vae_diffusers(other, name);
+    snprintf(full, sizeof full, "%s%s", l->prefix, other);
     const himmel_status rc = hm_st_need(l->m->st, full, nd, dim, &t, l->err);
     if (rc) return rc;
     if (t->dtype > HM_F8E4M3)
@@ -87,10 +89,11 @@ static himmel_status bind_time(const loader *l, const char *name, int64_t n, hm_
     return rc;
 }
 
-static himmel_status bind_block(const loader *l, hm_vae_block *b, int index, bool single)
+static himmel_status bind_block(const loader *l, const hm_vae_half *half, int index, bool last)
 {
     char at[128], name[180];
-    snprintf(at, sizeof at, "%s_blocks.%d", l->decoder ? "decoder.up" : "encoder.down", index);
+    hm_vae_block *b = &half->blocks[index];
+    hm_vae_block_path(at, half, l->decoder, l->diffusers, index, last);
     if (b->kind != HM_VAE_RES) {
         const int n = b->stride[0] * b->stride[1] * b->stride[2];
         const int64_t out = b->kind == HM_VAE_D2S   ? (int64_t)b->out_c * n
@@ -104,7 +107,7 @@ static himmel_status bind_block(const loader *l, hm_vae_block *b, int index, boo
     if (!b->res) return hm_fail(l->err, HIMMEL_ENOMEM, "vae: out of memory");
     for (int i = 0; i < b->n_res && !rc; i++) {
         snprintf(name, sizeof name, "%s.res_blocks.%d", at, i);
-        rc = bind_res(l, single ? at : name, b, &b->res[i]);
+        rc = bind_res(l, b->single ? at : name, b, &b->res[i]);
     }
     snprintf(name, sizeof name, "%s.time_embedder", at);
     if (!rc && b->timed)
@@ -189,7 +192,8 @@ static himmel_status parse_block(const loader *l, const entry *e, int in_c, hm_v
             return hm_fail(l->err, HIMMEL_EMODEL,
                            "vae: %d channels do not go through encoder block \"%.40s\"", in_c, e->name);
     }
-    if (!strcmp(e->name, "res_x_y")) b->n_res = 1;
+    b->single = !strcmp(e->name, "res_x_y");
+    if (b->single) b->n_res = 1;
     if (b->out_c > MAX_CHANNELS)
         return hm_fail(l->err, HIMMEL_EMODEL, "vae: block \"%.40s\" has %d channels", e->name, b->out_c);
     return HIMMEL_OK;
@@ -222,7 +226,7 @@ static himmel_status parse_half(const loader *l, const json_t *o, hm_vae_half *h
         hm_vae_block *b = &half->blocks[i];
         if (!rc) rc = parse_block(l, &e, (int)c, b);
         half->n_blocks = (int)i + 1;
-        if (!rc) rc = bind_block(l, b, (int)i, !strcmp(e.name, "res_x_y"));
+        if (!rc) rc = bind_block(l, half, (int)i, i + 1 == n);
         c = b->out_c;
     }
     half->out_c = (int)c;
@@ -287,7 +291,7 @@ static himmel_status bind_statistics(const loader *l)
     if (rc) return rc;
     hm_convert(m->deviation, HM_F32, t->data, t->dtype, (size_t)n);
     char name[256];
-    snprintf(name, sizeof name, "%sper_channel_statistics.mean-of-means", l->prefix);
+    snprintf(name, sizeof name, "%s%s", l->prefix, l->diffusers ? "latents_mean" : "per_channel_statistics.mean-of-means");
     if (hm_st_find(m->st, name)) { /* absent: zeros */
         rc = bind(l, "per_channel_statistics.mean-of-means", 1, &n, &t);
         if (!rc) hm_convert(m->mean, HM_F32, t->data, t->dtype, (size_t)n);
@@ -302,8 +306,13 @@ static himmel_status bind_end(const loader *l)
     himmel_status rc = bind_time(l, "decoder.last_time_embedder", 2 * (int64_t)m->dec.out_c,
                                  (hm_tensor * *[]){&m->t1_w, &m->t1_b, &m->t2_w, &m->t2_b});
     if (!rc) rc = bind(l, "decoder.last_scale_shift_table", 2, (int64_t[]){2, m->dec.out_c}, &m->table);
-    if (!rc) rc = bind(l, "decoder.timestep_scale_multiplier", 0, NULL, &scale);
-    if (!rc) hm_convert(&m->t_scale, HM_F32, scale->data, scale->dtype, 1);
+    char name[256];
+    snprintf(name, sizeof name, "%sdecoder.timestep_scale_multiplier", l->prefix);
+    m->t_scale = 1000; /* in every released model; not all of diffusers' files have it */
+    if (!rc && hm_st_find(m->st, name)) {
+        rc = bind(l, "decoder.timestep_scale_multiplier", 0, NULL, &scale);
+        if (!rc) hm_convert(&m->t_scale, HM_F32, scale->data, scale->dtype, 1);
+    }
     return rc;
 }
 
@@ -335,15 +344,30 @@ static himmel_status load(const loader *l, const json_t *o)
     return rc;
 }
 
+bool hm_vae_claims(const hm_st *st, const char *prefix)
+{
+    static const char *const wanted[] = {"encoder.conv_in.conv.weight", "encoder.conv_out.conv.weight", "decoder.conv_in.conv.weight", "decoder.conv_out.conv.weight"};
+    char name[128];
+    for (size_t i = 0; i < HM_COUNT(wanted); i++) {
+        snprintf(name, sizeof name, "%s%s", prefix, wanted[i]);
+        if (!hm_st_find(st, name)) return false;
+    }
+    return true;
+}
+
 himmel_status hm_vae_load(hm_vae *m, const hm_st *st, const char *prefix, const char *config,
                           himmel_error *err)
 {
     *m = (hm_vae){.st = st};
     json_t *root;
+    char *guess = config ? NULL : hm_vae_guess(st, prefix);
+    if (guess) config = guess;
+    if (!config) return hm_fail(err, HIMMEL_ENOMEM, "vae: out of memory");
     himmel_status rc = hm_json_parse(&root, config, strlen(config), "vae", err);
+    free(guess);
     if (rc) return rc;
     const json_t *o = json_object_get(root, "vae");
-    const loader l = {m, prefix, err, false};
+    const loader l = {m, prefix, err, false, hm_vae_in_diffusers(st, prefix)};
     rc = parse_options(m, o ? o : root, err);
     if (!rc) rc = load(&l, o ? o : root);
     json_decref(root);

@@ -29,6 +29,7 @@ typedef struct {
     bool residual; /* D2S: add the rearranged input */
     int n_res;
     bool noise, timed;
+    bool single; /* a RES block of one that stands alone, where the channels change */
     hm_vae_res *res;
     hm_vae_conv conv;
     hm_tensor *t1_w, *t1_b, *t2_w, *t2_b; /* timestep embedder of a RES block */
@@ -54,11 +55,17 @@ typedef struct {
     float *mean, *deviation;                      /* [latent_c] of the latents, for normalizing */
 } hm_vae;
 
-/* Bind the tensors below prefix ("vae.") to the configuration in config (the released header, or its "vae").
- * EMODEL: an option or tensor is not as the code knows it. st must outlive m. */
+/* Bind the tensors below prefix ("vae.") to the configuration in config (the released header, or its "vae"; NULL: as the tensors'
+ * shapes say), in the original's or diffusers' names. EMODEL: an option or tensor is not as the code knows it. st must outlive m. */
 himmel_status hm_vae_load(hm_vae *m, const hm_st *st, const char *prefix, const char *config,
                           himmel_error *err);
 void hm_vae_deinit(hm_vae *m);
+bool hm_vae_claims(const hm_st *st, const char *prefix); /* are there tensors of one below prefix? */
+/* vae_guess.c: a configuration from shapes, malloc'ed, NULL out of memory; and where diffusers has things. */
+char *hm_vae_guess(const hm_st *st, const char *prefix);
+bool hm_vae_in_diffusers(const hm_st *st, const char *prefix);
+void hm_vae_diffusers(char out[256], const char *name);
+void hm_vae_block_path(char out[128], const hm_vae_half *half, bool decoder, bool diffusers, int index, bool last);
 
 typedef struct {
     bool causal;    /* decoder: as if no frame followed; encoders always are */

@@ -153,9 +153,12 @@ static himmel_status look_beside(hm_wan_set *m, const char *path, himmel_error *
                                      "umt5-xxl-encoder-Q8_0.gguf"},
                       *const tok[] = {"spiece.model", "tokenizer/spiece.model", "../tokenizer/spiece.model", "google/umt5-xxl/spiece.model"},
                       *const clip[] = {"open-clip-xlm-roberta-large-vit-huge-14_visual_fp16.safetensors"}; /* others' names of its tensors are not read */
-    bool have = m->vae != NULL;
+    static const char *const low[] = {"transformer_2/diffusion_pytorch_model.safetensors", "../transformer_2/diffusion_pytorch_model.safetensors",
+                                      "transformer_2/diffusion_pytorch_model.safetensors.index.json", "../transformer_2/diffusion_pytorch_model.safetensors.index.json"};
+    bool have = m->vae != NULL, second = m->second != NULL;
     himmel_status rc = HIMMEL_OK;
-    if (!have) rc = m->dit.cfg.out_dim == 48 ? beside(m, path, vae48, HM_COUNT(vae48), &have, err) : beside(m, path, vae16, HM_COUNT(vae16), &have, err);
+    if (!second && strstr(hm_st_path(m->main), "/transformer/diffusion_pytorch_model")) rc = beside(m, path, low, HM_COUNT(low), &second, err);
+    if (!have && !rc) rc = m->dit.cfg.out_dim == 48 ? beside(m, path, vae48, HM_COUNT(vae48), &have, err) : beside(m, path, vae16, HM_COUNT(vae16), &have, err);
     if (!rc && !m->t5_st) rc = beside(m, path, t5, HM_COUNT(t5), &have, err);
     if (!rc && !m->tok) rc = beside(m, path, tok, HM_COUNT(tok), &have, err);
     if (!rc && !m->clip_st && m->dit.cfg.clip_dim) rc = beside(m, path, clip, HM_COUNT(clip), &have, err);
@@ -262,8 +265,9 @@ himmel_status hm_wan_open(void **self, const hm_model_files *files, himmel_error
     himmel_status rc = hm_st_open(&m->main, paths[0], err);
     if (!rc) rc = hm_wan_load(&m->dit, NULL, m->main, err);
     for (int i = 1; i < files->n_paths && !rc; i++) rc = add_file(m, paths[i], err);
-    if (!rc) rc = classify(m, err);
     if (!rc) rc = look_beside(m, paths[0], err);
+    if (!rc) rc = look_beside(m, hm_st_path(m->main), err); /* paths[0] may be a folder that it lies in */
+    if (!rc) rc = classify(m, err);
     if (!rc && m->tok && m->t5_st && hm_tok_size(m->tok) > m->t5.cfg.vocab)
         rc = hm_fail(err, HIMMEL_EMODEL, "the tokenizer has %d pieces, the text encoder only %d", hm_tok_size(m->tok), m->t5.cfg.vocab);
     if (!rc) rc = merge_loras(m, files, err);
