@@ -232,7 +232,7 @@ static himmel_status read_config(hm_ltx *m, const char *config, himmel_error *er
     m->shifted = shifting && !strcmp(shifting, "SD3");
     m->distilled = json_is_array(json_object_get(root, "allowed_inference_steps"));
     json_decref(root);
-    return rc;
+    return HIMMEL_OK;
 }
 
 static himmel_status read_version(hm_ltx *m, himmel_error *err)
