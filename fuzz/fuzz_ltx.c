@@ -1,4 +1,4 @@
-/* fuzz_ltx.c - arbitrary bytes as an LTX-Video checkpoint or upscaler in memory: a sentence or a bound model.
+/* fuzz_ltx.c - arbitrary bytes as an LTX-Video checkpoint, a part of one, or an upscaler in memory: a sentence or a bound model.
  * SPDX-License-Identifier: MIT */
 #include "models/ltx/dit.h"
 #include "models/ltx/upsampler.h"
@@ -20,6 +20,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         !hm_dit_load(&dit, &cfg, st, "model.diffusion_model.", &err))
         hm_dit_deinit(&dit);
     if (config && !hm_vae_load(&vae, st, "vae.", config, &err)) hm_vae_deinit(&vae);
+    char prefix[64];
+    if (!hm_dit_detect(st, &cfg, prefix, &err) && !hm_dit_load(&dit, &cfg, st, prefix, &err)) hm_dit_deinit(&dit);
+    if (hm_vae_claims(st, "") && !hm_vae_load(&vae, st, "", NULL, &err)) hm_vae_deinit(&vae);
     if (config && !hm_upsampler_load(&up, st, config, &err)) hm_upsampler_deinit(&up);
     hm_st_close(st);
     return 0;

@@ -1,5 +1,6 @@
 /* test_safetensors.c - round trip, attack files, truncation at every byte.   SPDX-License-Identifier: MIT */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,6 +23,8 @@ static uint8_t *build(const char *header, size_t n_data, uint64_t len, size_t *t
 
 static void *kept[8];
 static size_t n_kept;
+static const char *corpus; /* a folder that gets every file, as seeds for fuzz_safetensors */
+static int n_seeds;
 
 static himmel_status open_built(hm_st **st, const char *header, size_t n_data, uint64_t len,
                                 himmel_error *err)
@@ -30,6 +33,11 @@ static himmel_status open_built(hm_st **st, const char *header, size_t n_data, u
     uint8_t *f = build(header, n_data, len, &total), *exact = malloc(total);
     memcpy(exact, f, total);
     free(f);
+    if (corpus && total < 4096) {
+        char path[512];
+        snprintf(path, sizeof path, "%s/%03d", corpus, ++n_seeds);
+        CHECK(!hm_write_file(path, exact, total, err), "%s", err->message);
+    }
     const himmel_status rc = hm_st_parse(st, exact, total, "f", err);
     if (rc)
         free(exact);
@@ -229,8 +237,10 @@ static void test_round_trip(void)
     hm_st_writer_free(w);
 }
 
-int main(void)
+/* test_safetensors [DIR]: DIR gets the files as seeds. */
+int main(int argc, char **argv)
 {
+    corpus = argc > 1 ? argv[1] : NULL;
     test_good();
     test_attacks();
     test_deep();
