@@ -289,8 +289,9 @@ HIMMEL_API himmel_edit himmel_edit_default(void);
 /* Make one film or picture from others. In req, width and height 0 and fps_num 0 follow the first input, prompt may be
  * NULL (extending and outpainting: that of the first input, if himmel made it), seconds counts for NEW only. Frames of
  * clips go through untouched (before the mark and encoding), and so does their sound.
- * Released models do NEW alone, from one prompt, at the frames that they take pictures for; size 0 is then as many pixels as
- * they were made for, in the shape of the first picture, and rate 0 theirs.
+ * Released models do NEW at the frames that they take pictures for (size 0 is then as many pixels as they were made for, in
+ * the shape of the first picture, and rate 0 theirs), JOIN where they take clips or pictures to go on from and lead to, and
+ * CHANGE where they can start from a film; EINVAL says what a model cannot do. UPSCALE is himmel-1's.
  * Otherwise as himmel_generate; EFORMAT, EIO: an input cannot be read; EINVAL names the field, the file and the value. */
 HIMMEL_API himmel_status himmel_edit_run(himmel_ctx *ctx, const himmel_request *req, const himmel_edit *edit,
                                          himmel_result *result, himmel_error *err);

@@ -54,7 +54,7 @@ static const char tail[] =
     "  -s, --size WxH        of the result                                 (as the first input)\n"
     "      --fps N           of the result                                 (as the first input)\n"
     "      --fit crop|pad    inputs of another shape: cut off, or black around (crop)\n"
-    "      --model --with    a released model does animate, interpolate (pictures) and storyboard, where it takes pictures\n"
+    "      --model --with    a released model, as far as its weights can: docs/editing.md\n"
     "      --seed --steps --guidance --negative -n --json --preview -q ...: see himmel help. docs/editing.md has examples.\n";
 
 const edit_command *edit_find(const char *name)

@@ -16,7 +16,7 @@
 #include "media/image.h"
 #include "provenance/visible_mark.h"
 
-enum { P_TEXT, P_SAMPLE, P_DECODE, P_REFINE, P_SCALE, P_ENCODE, PREVIEW_WIDTH = 256, MAX_TAGS = 10, ONSET = 8 };
+enum { P_TEXT, P_SAMPLE, P_DECODE, P_REFINE, P_SCALE, P_ENCODE, PREVIEW_WIDTH = 256, MAX_TAGS = 12, ONSET = 8 };
 
 typedef struct {
     hm_edit d;
@@ -74,9 +74,28 @@ static int on_step(void *user, int step, int n, const float *clean, int T)
     return show(j, 0.5 * (T - 1), 1);
 }
 
+static int on_strip_step(void *user, int step, int n) { return tell(user, "sample", step, n); }
+
+static himmel_status sample_strips(job *j, himmel_error *err)
+{
+    hm_model_cost c;
+    const hm_edit_sampling o = {.keep = j->d.req.keep ? &j->keep : NULL, .on_step = on_strip_step, .user = j};
+    j->keep.each = true;
+    j->phase_start = hm_now();
+    const himmel_status rc = hm_edit_sample_strips(&j->d, &o, &c, err);
+    himmel_phase *p = j->result.phase;
+    p[P_TEXT].seconds = c.text_seconds, p[P_TEXT].gflop = c.text_gflop;
+    p[P_SAMPLE].seconds = c.sample_seconds, p[P_SAMPLE].gflop = c.sample_gflop;
+    p[P_DECODE].seconds = c.decode_seconds, p[P_DECODE].gflop = c.decode_gflop;
+    j->result.arena_bytes = c.peak_bytes;
+    j->result.passes = c.passes, j->result.passes_skipped = c.passes_skipped;
+    return rc;
+}
+
 static himmel_status sample(job *j, himmel_error *err)
 {
     hm_edit *d = &j->d;
+    if (d->ctx->released) return sample_strips(j, err);
     const himmel_request *r = &d->req;
     const bool words = r->prompt && *r->prompt;
     hm_canvas_opts o = {.words = d->words, .n_words = d->n_words, .negative = r->negative, .steps = r->steps,
@@ -112,9 +131,25 @@ static void stream_close(job *j)
     j->stream = NULL;
 }
 
+static double take_end(const job *j, int take)
+{
+    const hm_strip *s = &j->d.strip[take];
+    return j->d.ctx->released ? (s->n - 1) / s->fps : j->d.take[take].T - 1;
+}
+
+static himmel_status strip_picture(job *j, int take, double seconds, himmel_error *err)
+{
+    const hm_strip *s = &j->d.strip[take];
+    const hm_frame f = {HM_FRAME_RGB8, j->d.req.width, j->d.req.height, {j->rgb}, {3 * j->d.req.width}};
+    const himmel_status rc = hm_strip_get(s, (int)lround(seconds * s->fps), j->d.base, err);
+    if (!rc) hm_scale(j->scaler, j->d.base, HM_PIX_U8, &f);
+    return rc;
+}
+
 /* The take's own picture at a time into j->rgb. */
 static himmel_status generated(job *j, int take, double seconds, himmel_error *err)
 {
+    if (j->d.ctx->released) return strip_picture(j, take, seconds, err);
     const hm_canvas *c = &j->d.take[take];
     if (!j->stream || j->streaming != take) {
         stream_close(j);
@@ -138,7 +173,7 @@ static himmel_status measure_anchors(job *j, int take, himmel_error *err)
     for (int i = 0; i < j->d.n_anchors; i++) {
         hm_anchor *a = &j->d.anchor[i];
         if (a->take != take || !a->image) continue;
-        const himmel_status rc = generated(j, take, fmin(a->at, j->d.take[take].T - 1), err);
+        const himmel_status rc = generated(j, take, fmin(a->at, take_end(j, take)), err);
         if (rc) return rc;
         a->missing = malloc(n * sizeof *a->missing);
         if (!a->missing) return hm_fail(err, HIMMEL_ENOMEM, "out of memory for a seam");
@@ -197,7 +232,7 @@ static himmel_status picture(job *j, const hm_span *s, int i, himmel_error *err)
     himmel_status rc = HIMMEL_OK;
     if (s->take >= 0) {
         if (i == 0) rc = measure_anchors(j, s->take, err);
-        const double at = fmin(s->from + t * s->rate, d->take[s->take].T - 1);
+        const double at = fmin(s->from + t * s->rate, take_end(j, s->take));
         if (!rc) rc = generated(j, s->take, at, err);
         if (!rc) correct_seams(j, s->take, at);
     }
@@ -286,7 +321,9 @@ static void make_tags(job *j)
     const hm_himmel1 *m = d->ctx->model;
     hm_edit_names(d->clip, d->n_clips, j->names, sizeof j->names);
     snprintf(j->text[0], sizeof j->text[0], "%llu", (unsigned long long)r->seed);
-    snprintf(j->text[1], sizeof j->text[1], "%s %s", m->name, m->version);
+    const hm_model_facts *f = &d->ctx->facts;
+    if (m) snprintf(j->text[1], sizeof j->text[1], "%s %s", m->name, m->version);
+    else snprintf(j->text[1], sizeof j->text[1], "%s", f->name);
     snprintf(j->text[2], sizeof j->text[2], "himmel %s (%s, %d threads, %s)", HIMMEL_VERSION, d->ctx->isa, d->ctx->threads,
              hm_media_version());
     add_tag(j, "comment", !d->n_clips                                                  ? "made by a machine: himmel, from a text prompt"
@@ -297,7 +334,9 @@ static void make_tags(job *j)
     add_tag(j, "negative", r->negative);
     add_tag(j, "seed", j->text[0]);
     add_tag(j, "model", j->text[1]);
-    add_tag(j, "model_sha256", m->sha256);
+    add_tag(j, "model_sha256", m ? m->sha256 : hm_ctx_sha256(d->ctx));
+    add_tag(j, "loras", d->ctx->loras);
+    add_tag(j, "precision", d->ctx->int8 ? "int8" : "");
     add_tag(j, "software", j->text[2]);
 }
 
@@ -387,8 +426,8 @@ himmel_status himmel_edit_run(himmel_ctx *ctx, const himmel_request *req, const 
                               himmel_error *err)
 {
     static const char *const names[HIMMEL_N_PHASES] = {"text", "sample", "decode", "refine", "scale", "encode"};
-    if (ctx->released) return hm_released_edit(ctx, req, edit, result, err);
-    if (req->step_cache > 0)
+    if (ctx->released && hm_released_at_once(ctx, req, edit)) return hm_released_edit(ctx, req, edit, result, err);
+    if (req->step_cache > 0 && !ctx->released)
         return hm_fail(err, HIMMEL_EINVAL, "step cache is %g: himmel-1 has none, it is for released models", req->step_cache);
     job *j = calloc(1, sizeof *j);
     if (!j) return hm_fail(err, HIMMEL_ENOMEM, "out of memory");

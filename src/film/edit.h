@@ -5,6 +5,7 @@
 
 #include "film/canvas.h"
 #include "film/clip.h"
+#include "film/strip.h"
 
 enum { HM_MAX_TAKES = HIMMEL_MAX_CLIPS + 2, HM_MAX_SPANS = 2 * HIMMEL_MAX_CLIPS + 2, HM_FEATHER = 16, HM_PLACE_ROOM = 32 };
 
@@ -45,6 +46,8 @@ typedef struct {
     hm_mask mask;
     bool masked;
     hm_canvas take[HM_MAX_TAKES];
+    hm_strip strip[HM_MAX_TAKES]; /* the takes of a released model */
+    uint8_t *base;                /* a frame of one */
     int n_takes;
     hm_span span[HM_MAX_SPANS];
     int n_spans;
@@ -59,6 +62,25 @@ typedef struct {
 /* edit_plan.c: inputs opened and checked; req, takes, spans, anchors, words set. */
 himmel_status hm_edit_plan(hm_edit *d, himmel_error *err);
 void hm_edit_deinit(hm_edit *d);
+
+/* edit_plan.c, for edit_strips.c: */
+double hm_edit_fps(const hm_edit *d);
+int hm_edit_frames(const hm_edit *d, int clip); /* of the result, that show all of a clip */
+void hm_edit_add_span(hm_edit *d, hm_span s);   /* unless it is empty */
+/* Frame `frame` of the clip stands at a time of the take. */
+himmel_status hm_edit_add_anchor(hm_edit *d, int take, double at, int clip, int frame, himmel_error *err);
+void hm_edit_to_base(const hm_edit *d, const uint8_t *px, uint8_t *base);
+void hm_edit_keep_unmasked(const hm_edit *d, uint8_t *known);
+/* edit_strips.c: the same with a released model. */
+void hm_edit_layout_released(hm_edit *d);
+himmel_status hm_edit_plan_strips(hm_edit *d, himmel_error *err);
+typedef struct {
+    hm_keep *keep; /* NULL: nothing is kept */
+    int (*on_step)(void *user, int step, int n); /* after each of n steps of all takes; not 0 stops */
+    void *user;
+} hm_edit_sampling;
+/* ENOMEM: a window does not fit, before any is made. */
+himmel_status hm_edit_sample_strips(hm_edit *d, const hm_edit_sampling *o, hm_model_cost *cost, himmel_error *err);
 /* edit_text.c: all that the result depends on beside the request, one setting a line; free it. NULL: out of memory. */
 char *hm_edit_settings(const himmel_edit *e);
 /* "a.png, b.png": the files' names without their folders. */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "film/edit.h"
+#include "film/released.h"
 
 himmel_edit himmel_edit_default(void)
 {
@@ -46,6 +47,7 @@ static void follow_input(hm_edit *d)
 {
     himmel_request *r = &d->req;
     const hm_media_info *i = d->n_clips ? hm_clip_info(d->clip[0]) : NULL;
+    if (d->ctx->released && d->e->mode == HIMMEL_EDIT_NEW) hm_released_follow(d->ctx, i, r);
     if (r->width == 0 || r->height == 0) {
         const double w = i ? i->width : 1920, h = i ? i->height : 1080;
         const double s = fmin(1, HIMMEL_MAX_SIDE / fmax(w, h));
@@ -107,7 +109,8 @@ static himmel_status set_up(hm_edit *d, himmel_error *err)
 {
     const himmel_edit *e = d->e;
     himmel_request *r = &d->req;
-    hm_layout_for(&d->l, r);
+    if (d->ctx->released) hm_edit_layout_released(d);
+    else hm_layout_for(&d->l, r);
     const hm_layout *l = &d->l;
     const double sx = r->width / l->w, sy = r->height / l->h;
     const hm_scale_opts o = {r->width, r->height, -l->x * sx, -l->y * sy, l->full_w * sx, l->full_h * sy,
@@ -126,23 +129,27 @@ static himmel_status set_up(hm_edit *d, himmel_error *err)
 
 /* ---- pieces ---- */
 
-static double fps_of(const hm_edit *d)
+double hm_edit_fps(const hm_edit *d)
 {
     return (double)d->req.fps_num / d->req.fps_den;
 }
 
-/* Frames of the result that show all of a clip. */
-static int frames_of(const hm_edit *d, int clip)
+int hm_edit_frames(const hm_edit *d, int clip)
 {
-    return d->req.kind == HIMMEL_FILM ? HM_MAX(1, (int)lround(hm_clip_seconds(d->clip[clip]) * fps_of(d))) : 1;
+    return d->req.kind == HIMMEL_FILM ? HM_MAX(1, (int)lround(hm_clip_seconds(d->clip[clip]) * hm_edit_fps(d))) : 1;
+}
+
+void hm_edit_add_span(hm_edit *d, hm_span s)
+{
+    if (s.n > 0) d->span[d->n_spans++] = s;
 }
 
 static void add_span(hm_edit *d, int clip, int take, int n, double from, double rate)
 {
-    if (n > 0) d->span[d->n_spans++] = (hm_span){clip, take, n, from, rate};
+    hm_edit_add_span(d, (hm_span){clip, take, n, from, rate});
 }
 
-static himmel_status add_anchor(hm_edit *d, int take, double at, int clip, int frame, himmel_error *err)
+himmel_status hm_edit_add_anchor(hm_edit *d, int take, double at, int clip, int frame, himmel_error *err)
 {
     const size_t n = 3 * (size_t)d->req.width * (size_t)d->req.height;
     const uint8_t *px = hm_clip_frame(d->clip[clip], frame, err);
@@ -156,7 +163,7 @@ static himmel_status add_anchor(hm_edit *d, int take, double at, int clip, int f
     return HIMMEL_OK;
 }
 
-static void to_base(const hm_edit *d, const uint8_t *px, uint8_t *base)
+void hm_edit_to_base(const hm_edit *d, const uint8_t *px, uint8_t *base)
 {
     const hm_frame f = {HM_FRAME_RGB8, d->l.base_w, d->l.base_h, {base}, {3 * d->l.base_w}};
     hm_scale(d->to_base, px, HM_PIX_U8, &f);
@@ -171,7 +178,7 @@ static himmel_status know_clip(hm_edit *d, hm_canvas *c, int clip, int lo, int h
         if (t < -0.05 || t > hm_clip_seconds(d->clip[clip])) continue;
         const uint8_t *rgb = hm_clip_frame(d->clip[clip], hm_clip_nearest(d->clip[clip], t), err);
         if (!rgb) return HIMMEL_EFORMAT;
-        to_base(d, rgb, hm_canvas_rgb(c, f));
+        hm_edit_to_base(d, rgb, hm_canvas_rgb(c, f));
         memset(hm_canvas_known(c, f), HM_PX_KNOWN, px);
     }
     return HIMMEL_OK;
@@ -195,13 +202,13 @@ static himmel_status plan_new(hm_edit *d, himmel_error *err)
     for (size_t i = 0, clip = 0; i < e->n_cards && !rc; i++) {
         if (!e->cards[i].picture) continue;
         const uint8_t *px = hm_clip_frame(d->clip[clip], 0, err);
-        if (px) to_base(d, px, base);
+        if (px) hm_edit_to_base(d, px, base);
         rc = px ? hm_canvas_pin(&d->take[0], e->cards[i].at, base, err) : HIMMEL_EFORMAT;
-        if (!rc) rc = add_anchor(d, 0, e->cards[i].at, (int)clip, 0, err);
+        if (!rc) rc = hm_edit_add_anchor(d, 0, e->cards[i].at, (int)clip, 0, err);
         clip++;
     }
     free(base);
-    add_span(d, -1, 0, HM_MAX(1, d->req.kind == HIMMEL_FILM ? (int)lround(d->req.seconds * fps_of(d)) : 1), 0, 1);
+    add_span(d, -1, 0, HM_MAX(1, d->req.kind == HIMMEL_FILM ? (int)lround(d->req.seconds * hm_edit_fps(d)) : 1), 0, 1);
     return rc;
 }
 
@@ -236,10 +243,10 @@ static himmel_status add_gap(hm_edit *d, int a, int b, double gap, himmel_error 
     const int seam = HM_FPS * context[0], back = HM_FPS * (context[0] + whole);
     c->backward = a < 0;
     if (a >= 0) rc = know_clip(d, c, a, -HM_BEFORE, seam, seam, last_time(d, a), err);
-    if (!rc && a >= 0) rc = add_anchor(d, take, context[0], a, hm_clip_frames(d->clip[a]) - 1, err);
+    if (!rc && a >= 0) rc = hm_edit_add_anchor(d, take, context[0], a, hm_clip_frames(d->clip[a]) - 1, err);
     if (!rc && b >= 0) rc = know_clip(d, c, b, back, HM_FPS * (T - 1) + HM_LAP, back, 0, err);
-    if (!rc && b >= 0) rc = add_anchor(d, take, context[0] + whole, b, 0, err);
-    const double fps = fps_of(d);
+    if (!rc && b >= 0) rc = hm_edit_add_anchor(d, take, context[0] + whole, b, 0, err);
+    const double fps = hm_edit_fps(d);
     const int n = (int)lround(gap * fps) - (a >= 0 && b >= 0);
     if (a >= 0 && b >= 0) add_span(d, -1, take, n, context[0] + whole / (n + 1.0), whole / gap);
     else if (a >= 0) add_span(d, -1, take, n, context[0] + 1 / fps, 1);
@@ -252,7 +259,7 @@ static himmel_status plan_join(hm_edit *d, himmel_error *err)
     const himmel_edit *e = d->e;
     himmel_status rc = add_gap(d, -1, 0, e->before, err);
     for (int i = 0; i < d->n_clips && !rc; i++) {
-        add_span(d, i, -1, frames_of(d, i), 0, 1);
+        add_span(d, i, -1, hm_edit_frames(d, i), 0, 1);
         if (i + 1 < d->n_clips) rc = add_gap(d, i, i + 1, e->between, err);
     }
     if (!rc) rc = add_gap(d, d->n_clips - 1, e->loop ? 0 : -1, e->after, err);
@@ -263,11 +270,12 @@ static himmel_status plan_join(hm_edit *d, himmel_error *err)
 
 /* Pixels of base frame f that stay: none of the result's pixels that they are made of may change, nor a neighbour of them
  * (what a mask covers must not shine through its border). */
-static void keep_unmasked(const hm_edit *d, uint8_t *known)
+void hm_edit_keep_unmasked(const hm_edit *d, uint8_t *known)
 {
     const hm_layout *l = &d->l;
     const hm_mask *m = &d->mask;
-    const double sx = 8 * m->w / l->w, sy = 8 * m->h / l->h, ox = -l->x / l->w * m->w, oy = -l->y / l->h * m->h;
+    const double b = l->full_w / l->base_w; /* 8; of a released model 1 */
+    const double sx = b * m->w / l->w, sy = b * m->h / l->h, ox = -l->x / l->w * m->w, oy = -l->y / l->h * m->h;
     const double rx = fmax(sx, 3), ry = fmax(sy, 3); /* that far Lanczos looks, but for its faint outer lobes */
     for (int y = 0; y < l->base_h; y++)
         for (int x = 0; x < l->base_w; x++) {
@@ -317,13 +325,13 @@ static himmel_status plan_change(hm_edit *d, himmel_error *err)
         const double t = (double)f / HM_FPS / rate;
         const uint8_t *rgb = hm_clip_frame(in, hm_clip_nearest(in, t), err);
         if (!rgb) return HIMMEL_EFORMAT;
-        to_base(d, rgb, hm_canvas_rgb(c, f));
+        hm_edit_to_base(d, rgb, hm_canvas_rgb(c, f));
         memset(hm_canvas_known(c, f), d->masked ? HM_PX_KNOWN : HM_PX_GIVEN, px);
         if (d->masked) rc = hm_mask_at(&d->mask, t, err);
-        if (d->masked && !rc) keep_unmasked(d, hm_canvas_known(c, f));
+        if (d->masked && !rc) hm_edit_keep_unmasked(d, hm_canvas_known(c, f));
     }
     if (!rc && d->masked && !e->outpaint) place_subject(d, c, frames);
-    add_span(d, d->masked ? 0 : -1, 0, film ? frames_of(d, 0) : 1, 0, rate);
+    add_span(d, d->masked ? 0 : -1, 0, film ? hm_edit_frames(d, 0) : 1, 0, rate);
     return rc;
 }
 
@@ -333,7 +341,7 @@ static himmel_status plan_upscale(hm_edit *d, himmel_error *err)
     if (hm_clip_scale(d->clip[0]) <= 1)
         return hm_fail(err, HIMMEL_EINVAL, "%s: is %dx%d, as large as %dx%d: ask for a larger size", hm_clip_path(d->clip[0]),
                        i->width, i->height, d->req.width, d->req.height);
-    add_span(d, 0, -1, frames_of(d, 0), 0, 1);
+    add_span(d, 0, -1, hm_edit_frames(d, 0), 0, 1);
     return HIMMEL_OK;
 }
 
@@ -346,6 +354,7 @@ himmel_status hm_edit_plan(hm_edit *d, himmel_error *err)
     rc = check(d, err);
     if (!rc) rc = set_up(d, err);
     if (rc) return rc;
+    if (d->ctx->released) return hm_edit_plan_strips(d, err);
     switch (d->e->mode) {
     case HIMMEL_EDIT_NEW: return plan_new(d, err);
     case HIMMEL_EDIT_JOIN: return plan_join(d, err);
@@ -358,7 +367,8 @@ himmel_status hm_edit_plan(hm_edit *d, himmel_error *err)
 void hm_edit_deinit(hm_edit *d)
 {
     for (int i = 0; i < HIMMEL_MAX_CARDS; i++) hm_clip_free(d->clip[i]);
-    for (int i = 0; i < HM_MAX_TAKES; i++) hm_canvas_deinit(&d->take[i]);
+    for (int i = 0; i < HM_MAX_TAKES; i++) hm_canvas_deinit(&d->take[i]), hm_strip_deinit(&d->strip[i]);
+    free(d->base);
     for (int i = 0; i < d->n_anchors; i++) free(d->anchor[i].image), free(d->anchor[i].missing);
     hm_mask_deinit(&d->mask);
     hm_scaler_free(d->to_base);

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "base/sha256.h"
 #include "film/plan.h"
 #include "film/released.h"
 #include "film/sign.h"
@@ -39,8 +38,7 @@ typedef struct {
     size_t n_tags;
     char tag_text[3][256];
     hm_keep keep;
-    hm_kept kept;
-    uint8_t key[32];
+    hm_released_kept kept;
     bool done; /* all frames of the file are there */
 } job;
 
@@ -123,56 +121,6 @@ static himmel_status on_frame(void *user, int i, const float *rgb, himmel_error 
     j->done = !rc && i + 1 == j->n_frames;
     return rc;
 }
-
-/* ---- kept state ---- */
-
-/* A hash of everything that the latents depend on but what the words become, which the model adds. */
-static void make_key(job *j)
-{
-    const hm_model_job *m = &j->job;
-    const char *const texts[] = {HIMMEL_VERSION, hm_isa_name(), hm_ctx_sha256(j->ctx), j->ctx->loras, m->prompt, m->negative};
-    const double numbers[] = {m->width, m->height, m->n_frames, m->fps, m->steps, m->guidance, m->step_cache, m->threads, m->n_items};
-    hm_sha256 s;
-    hm_sha256_init(&s);
-    for (size_t i = 0; i < HM_COUNT(texts); i++) hm_sha256_add(&s, texts[i] ? texts[i] : "", texts[i] ? strlen(texts[i]) + 1 : 1);
-    hm_sha256_add(&s, j->ctx->facts.files, sizeof j->ctx->facts.files);
-    hm_sha256_add(&s, numbers, sizeof numbers);
-    hm_sha256_add(&s, &m->seed, sizeof m->seed);
-    for (int i = 0; i < m->n_items; i++) {
-        const hm_model_item *it = &m->items[i];
-        const double place[] = {it->n_frames, it->at, it->strength};
-        hm_sha256_add(&s, place, sizeof place);
-        hm_sha256_add(&s, it->rgb, (size_t)it->n_frames * (size_t)m->width * (size_t)m->height * 3 * sizeof *it->rgb);
-    }
-    hm_sha256_end(&s, j->key);
-}
-
-static void whole_key(const job *j, const uint8_t words[32], uint8_t key[32])
-{
-    hm_sha256 s;
-    hm_sha256_init(&s);
-    hm_sha256_add(&s, j->key, sizeof j->key);
-    hm_sha256_add(&s, words, 32);
-    hm_sha256_end(&s, key);
-}
-
-static int kept_load(void *user, const uint8_t words[32], int n_steps, float *state, size_t n)
-{
-    job *j = user;
-    uint8_t key[32];
-    whole_key(j, words, key);
-    return hm_keep_load(&j->keep, key, n_steps, state, n);
-}
-
-static void kept_save(void *user, const uint8_t words[32], int step, bool last, const float *state, size_t n)
-{
-    job *j = user;
-    uint8_t key[32];
-    whole_key(j, words, key);
-    hm_keep_save(&j->keep, key, step, last, state, n);
-}
-
-static void kept_end(void *user) { ((job *)user)->keep.n++; }
 
 /* ---- set-up ---- */
 
@@ -284,6 +232,13 @@ static himmel_status fits(const himmel_ctx *ctx, const himmel_plan_info *p, himm
     return hm_memory_fits(p->stays_bytes, what, p->available_bytes, err);
 }
 
+himmel_status hm_released_fits(himmel_ctx *ctx, const himmel_request *req, const hm_model_job *mj, himmel_plan_info *plan, himmel_error *err)
+{
+    hm_model_cost c;
+    const himmel_status rc = plan_job(ctx, req, mj, plan, &c, err);
+    return rc ? rc : fits(ctx, plan, err);
+}
+
 himmel_status hm_released_plan(himmel_ctx *ctx, const himmel_request *req, himmel_plan_info *plan,
                                himmel_error *err)
 {
@@ -319,19 +274,16 @@ himmel_status hm_released_make(himmel_ctx *ctx, const himmel_request *req, const
                                                        "refine", "scale",  "encode"};
     job j = {.ctx = ctx, .req = req, .given = given, .start = hm_now()};
     himmel_plan_info plan;
-    hm_model_cost c;
     j.job = hm_released_job(ctx, req, &j.n_frames);
     if (given->whole) j.n_frames = j.job.n_frames;
     j.job.items = given->items, j.job.n_items = given->n_items;
     j.job.on_step = on_step, j.job.on_frame = on_frame, j.job.user = &j;
     if (req->keep) {
         j.keep = (hm_keep){.path = req->keep, .each = true};
-        j.kept = (hm_kept){.user = &j, .load = kept_load, .save = kept_save, .end = kept_end};
-        j.job.kept = &j.kept;
-        make_key(&j);
+        hm_released_keep(&j.kept, ctx, &j.job, &j.keep);
+        j.job.kept = &j.kept.kept;
     }
-    himmel_status rc = plan_job(ctx, req, &j.job, &plan, &c, err);
-    if (!rc) rc = fits(ctx, &plan, err);
+    himmel_status rc = hm_released_fits(ctx, req, &j.job, &plan, err);
     if (rc) return rc;
     hm_set_threads(ctx->threads);
     for (int i = 0; i < HIMMEL_N_PHASES; i++) j.result.phase[i].name = names[i];

@@ -1,4 +1,4 @@
-/* released_edit.c - a new film through pictures with a released model.   SPDX-License-Identifier: MIT
+/* released_edit.c - a new film through pictures with a released model, in one go.   SPDX-License-Identifier: MIT
  *   cards -> pictures of the job's size at their frames -> the model keeps them -> file
  * A picture is laid over the job's size, which may be a little more than the result: what is cut off again was part of it. */
 #include <math.h>
@@ -21,18 +21,15 @@ typedef struct {
     hm_material given;
 } edit;
 
-/* One prompt for the whole film: the request's, or that of the card at its start. */
-static himmel_status take_words(edit *d, himmel_error *err)
+bool hm_released_at_once(const himmel_ctx *ctx, const himmel_request *req, const himmel_edit *e)
 {
-    for (size_t i = 0; i < d->e->n_cards; i++) {
-        const himmel_card *c = &d->e->cards[i];
-        if (!c->prompt) continue;
-        if (c->at > 0)
-            return hm_fail(err, HIMMEL_EINVAL, "card %zu has other words at %g s: %s makes a film from one prompt", i + 1, c->at,
-                           d->ctx->facts.name);
-        d->req.prompt = c->prompt;
-    }
-    return HIMMEL_OK;
+    himmel_request r = *req;
+    int n;
+    if (e->mode != HIMMEL_EDIT_NEW) return false;
+    for (size_t i = 0; i < e->n_cards; i++)
+        if (e->cards[i].prompt && e->cards[i].at > 0) return false;
+    if (r.fps_num == 0) r.fps_num = (int)lround(1000 * ctx->facts.fps), r.fps_den = 1000;
+    return hm_released_job(ctx, &r, &n).n_frames <= ctx->facts.max_frames;
 }
 
 static himmel_status open_pictures(edit *d, himmel_error *err)
@@ -54,13 +51,10 @@ static int side(double v, int step)
     return HM_MIN(most, HM_MAX(least, (int)lround(v / step) * step));
 }
 
-/* What was not asked for: the first picture's shape with as many pixels as the model was made for, at its rate. */
-static void follow(edit *d)
+void hm_released_follow(const himmel_ctx *ctx, const hm_media_info *i, himmel_request *r)
 {
-    himmel_request *r = &d->req;
-    const hm_model_facts *f = &d->ctx->facts;
+    const hm_model_facts *f = &ctx->facts;
     if (r->width == 0 || r->height == 0) {
-        const hm_media_info *i = d->n ? hm_clip_info(d->clip[0]) : NULL;
         const double aspect = i ? (double)i->width / i->height : (double)f->width / f->height;
         const double area = (double)f->width * f->height;
         r->width = side(sqrt(area * aspect), f->side_step);
@@ -105,17 +99,14 @@ static himmel_status take_picture(edit *d, int k, double at, himmel_error *err)
 
 static himmel_status prepare(edit *d, himmel_error *err)
 {
-    if (d->e->mode != HIMMEL_EDIT_NEW)
-        return hm_fail(err, HIMMEL_EINVAL,
-                       "%s makes films from words and pictures (animate, interpolate, storyboard); the other tools work with himmel-1",
-                       d->ctx->facts.name);
     if (d->e->n_cards > HIMMEL_MAX_CARDS)
         return hm_fail(err, HIMMEL_EINVAL, "%zu inputs, 1 to %d are possible", d->e->n_cards, (int)HIMMEL_MAX_CARDS);
-    himmel_status rc = take_words(d, err);
-    if (!rc) rc = open_pictures(d, err);
-    if (rc) return rc;
-    follow(d);
-    rc = check(d, err);
+    for (size_t i = 0; i < d->e->n_cards; i++)
+        if (d->e->cards[i].prompt) d->req.prompt = d->e->cards[i].prompt; /* of the card at the start: hm_released_at_once */
+    const himmel_status opened = open_pictures(d, err);
+    if (opened) return opened;
+    hm_released_follow(d->ctx, d->n ? hm_clip_info(d->clip[0]) : NULL, &d->req);
+    himmel_status rc = check(d, err);
     for (size_t i = 0, k = 0; i < d->e->n_cards && !rc; i++)
         if (d->e->cards[i].picture) rc = take_picture(d, (int)k++, d->e->cards[i].at, err);
     return rc;

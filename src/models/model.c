@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "formats/safetensors.h"
 #include "models/families.h"
@@ -71,15 +72,17 @@ static himmel_status check_items(const hm_model_facts *f, const hm_model_job *jo
         return hm_fail(err, HIMMEL_EINVAL, "%s takes no pictures or clips", f->name);
     if (job->start && !f->takes_start)
         return hm_fail(err, HIMMEL_EINVAL, "%s cannot start from a film", f->name);
+    if (job->start && !(job->start_level > 0 && job->start_level <= 1))
+        return hm_fail(err, HIMMEL_EINVAL, "the noise level to start from is %g, must be above 0 and at most 1", job->start_level);
+    if (job->mask && !job->start) return hm_fail(err, HIMMEL_EINVAL, "a mask without a film");
     for (int i = 0; i < job->n_items; i++) {
         const hm_model_item *it = &job->items[i];
-        const bool clip = it->n_frames > 1;
+        const bool clip = it->n_frames > HM_MAX(f->loose, 1);
         if (it->n_frames < 1 || (it->n_frames - 1) % f->frame_step || it->at < 0 ||
             it->at > job->n_frames - it->n_frames || (clip && it->at % f->frame_step))
             return hm_fail(err, HIMMEL_EINVAL,
                            "given clip %d has %d frames at frame %d of %d: it must have 1 + a multiple of "
-                           "%d, begin at a "
-                           "multiple of it and end within the film",
+                           "%d, begin at a multiple of it and end within the film",
                            i + 1, it->n_frames, it->at, job->n_frames, f->frame_step);
     }
     return HIMMEL_OK;
@@ -100,6 +103,21 @@ himmel_status hm_model_check(const hm_model *m, const hm_model_job *job, himmel_
     if (!(job->fps > 0 && job->fps <= 240))
         return hm_fail(err, HIMMEL_EINVAL, "%s: %g frames a second", f.name, job->fps);
     return check_items(&f, job, err);
+}
+
+void hm_model_mask_cells(const hm_model_job *job, int at, int n, int h, int w, uint8_t *stays)
+{
+    const int H = job->height, W = job->width;
+    for (int y = 0; y < h; y++)
+        for (int x = 0; x < w; x++) {
+            const int y0 = (int)((int64_t)y * H / h), y1 = (int)((int64_t)(y + 1) * H / h), x0 = (int)((int64_t)x * W / w);
+            const size_t across = (size_t)((int64_t)(x + 1) * W / w - x0);
+            bool any = false;
+            for (int f = at; f < at + n && !any; f++)
+                for (int v = y0; v < y1 && !any; v++)
+                    any = memchr(job->mask + ((size_t)f * (size_t)H + (size_t)v) * (size_t)W + (size_t)x0, 1, across) != NULL;
+            stays[y * w + x] = !any;
+        }
 }
 
 himmel_status hm_model_plan(const hm_model *m, const hm_model_job *job, hm_model_cost *cost,

@@ -35,14 +35,18 @@ typedef struct {
     int width, height, n_frames, steps; /* what the model was made for */
     double fps, guidance;
     const char *negative;          /* what its makers say to keep away from, "" = nothing */
-    bool takes_items, takes_start; /* pictures and clips at their frames; a film to start from */
+    bool takes_items, takes_start; /* pictures and clips at their frames; a film to start from, of which parts may stay */
+    bool last_only;  /* a film leads to a picture in its very last frame alone */
     bool ends_whole; /* a picture at the end belongs into the job's very last frame */
+    int goes_on, leads_to; /* frames of a clip that a film can begin with, and end with; 1: a picture, 0: nothing */
+    int loose;             /* clips of at most so many frames may begin at any frame */
+    bool needs_first, needs_last; /* makes nothing that does not begin, end with a picture */
 } hm_model_facts;
 
 /* Frames that are given: shown from frame number `at` on, or leading there. */
 typedef struct {
     const float *rgb; /* [n_frames][height][width][3], 0..1, of the job's size */
-    int n_frames, at; /* 1 or 1 + a multiple of frame_step; at: a multiple of frame_step where n_frames > 1 */
+    int n_frames, at; /* 1 or 1 + a multiple of frame_step; at: a multiple of frame_step where n_frames > loose */
     double strength;  /* 1 = exactly these .. 0 = not at all */
 } hm_model_item;
 
@@ -59,7 +63,9 @@ typedef struct {
     const hm_model_item *items;
     int n_items;
     const float *start; /* [n_frames][height][width][3], 0..1: a film to start from; NULL: noise */
-    double start_level; /* how much of it goes: 0 < level <= 1 */
+    double start_level; /* how much of it goes: the noise level of the first step, 0 < level <= 1 */
+    const uint8_t *mask; /* [n_frames][height][width] 1: may change, 0: stays as in start; NULL: all may change. What it
+                            covers in start should lead over from what it does not: an autoencoder sees around corners */
     int threads;
     /* step of n_steps of a phase ("text", "sample", "film") are done; not 0 stops with ECANCELLED. May be
      * NULL. */
@@ -90,13 +96,17 @@ typedef struct {
     himmel_status (*run)(const void *self, const hm_model_job *job, hm_model_cost *cost, himmel_error *err);
 } hm_model_ops;
 
+/* For the families: of the job's mask over n frames from frame `at` on, h x w cells, which have no pixel that may change: 1. */
+void hm_model_mask_cells(const hm_model_job *job, int at, int n, int h, int w, uint8_t *stays);
+
 /* EMODEL: no family knows the file; the sentence says what it holds. */
 himmel_status hm_model_open(hm_model **out, const hm_model_files *files, himmel_error *err);
 void hm_model_close(hm_model *m); /* NULL is fine */
 void hm_model_get_facts(const hm_model *m, hm_model_facts *f);
 /* EINVAL: the job is not as the facts allow; the sentence names the field and the nearest that is. */
 himmel_status hm_model_check(const hm_model *m, const hm_model_job *job, himmel_error *err);
-/* Shapes only: operations and memory, before anything is computed. */
+/* Shapes only: operations and memory, before anything is computed. Frames and masks are not looked at, but whether there are
+ * any (not NULL) counts. */
 himmel_status hm_model_plan(const hm_model *m, const hm_model_job *job, hm_model_cost *cost,
                             himmel_error *err);
 himmel_status hm_model_run(const hm_model *m, const hm_model_job *job, hm_model_cost *cost,

@@ -36,9 +36,10 @@ says "p.png" "$himmel" verify --json "$dir/p.mp4"
 echo '{"seconds": 1, "cards": [{"at": 0, "prompt": "dawn"}, {"at": 0.5, "picture": "p.png"}]}' >"$dir/one.json"
 echo '{"seconds": 1, "cards": [{"at": 0, "prompt": "dawn"}, {"at": 0.5, "prompt": "rain"}]}' >"$dir/two.json"
 "$himmel" storyboard "$dir/one.json" --model "$main" "$@" -s 64x64 -t 2 -q --steps 1 -o "$dir/s.mp4" || fail "storyboard"
-says "card 2 has other words at 0.5 s" "$himmel" storyboard "$dir/two.json" --model "$main" "$@" -s 64x64 -o "$dir/no.mp4"
+"$himmel" storyboard "$dir/two.json" --model "$main" "$@" -s 64x64 -t 2 -q --steps 1 -o "$dir/s2.mp4" || fail "storyboard of two prompts"
+[ "$(size_of "$dir/s2.mp4")" = 64,64,25 ] || fail "storyboard made $(size_of "$dir/s2.mp4")"
 says "no.png" "$himmel" animate "$dir/no.png" "a cat" --model "$main" "$@" -o "$dir/no.mp4"
-says "the other tools work with himmel-1" "$himmel" remix "$dir/a.png" "a cat" --model "$main" "$@" -o "$dir/no.mp4"
+says "upscaling is done by himmel-1" "$himmel" upscale "$dir/a.png" --model "$main" "$@" -o "$dir/no.png"
 
 # linear layers in int8: nearly the same film
 make "$@" --precision int8 -s 104x72 --seconds 1 --fps 12 -o "$dir/i8.mp4"

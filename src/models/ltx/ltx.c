@@ -16,7 +16,8 @@
 
 enum { MAX_FRAMES = 257, NOISE_STREAM = 0x6c747800 };
 static const double first_scale = 0.6666666;
-static const float decode_time = 0.05f, decode_noise = 0.025f, image_noise = 0.15f, second_tone = 0.6f;
+static const float decode_time = 0.05f, decode_noise = 0.025f, image_noise = 0.15f, second_tone = 0.6f,
+                   least_step = 0.002f;
 
 /* ---- facts ---- */
 
@@ -42,6 +43,9 @@ static void ltx_facts(const void *self, hm_model_facts *f)
                           .guidance = r.guide.scale[r.guide.n > 3 ? 3 : 0],
                           .takes_items = true,
                           .takes_start = true,
+                          .goes_on = MAX_FRAMES,
+                          .leads_to = MAX_FRAMES,
+                          .loose = HM_LTX_LOOSE,
                           .negative = "worst quality, inconsistent motion, blurry, jittery, distorted"};
     memcpy(f->files, m->files, sizeof f->files);
     const double n = (double)m->n_transformer;
@@ -82,6 +86,7 @@ typedef struct {
     hm_ltx_item *items;
     float *frames[HM_MODEL_MAX_FILES * 8 + 1]; /* -1..1, of items and start */
     hm_ltx_item start;
+    uint8_t *known;       /* of the pass */
     float *text;          /* [2][M][W], then masks [2][M] */
     float *picture;       /* of the job's size */
     int small_w, small_h; /* what is decoded, if other */
@@ -125,19 +130,23 @@ static himmel_status make_pass(const hm_ltx *m, const hm_model_job *job, int two
                            (height / m->vae.scale_s);
     const himmel_status rc = schedule(m, &own, &r, tokens, t, err);
     if (rc) return rc;
-    int from = r.skip_first, to = r.n_times - r.skip_last;
-    if (job->start && two < 2) /* begin where the film still has its part */
-        while (from < to - 1 && t[from] > job->start_level) from++;
+    int from = r.skip_first, to = r.n_times - r.skip_last, extra = 0;
+    const float level = (float)job->start_level;
+    if (job->start && two < 2 && level < t[from] - least_step) { /* begin where the film still has its part */
+        while (from < to && t[from] > level - least_step) from++;
+        extra = 1;
+    }
     *p = (hm_ltx_pass){.width = width,
                        .height = height,
                        .n_frames = job->n_frames,
                        .fps = job->fps,
-                       .n_times = to - from,
+                       .n_times = extra + to - from,
                        .guide = r.guide,
                        .image_noise = image_noise,
                        .stochastic = m->stochastic,
                        .step_cache = job->step_cache};
-    memcpy(p->times, t + from, (size_t)(to - from) * sizeof *t);
+    p->times[0] = level;
+    memcpy(p->times + extra, t + from, (size_t)(to - from) * sizeof *t);
     if (job->guidance >= 0 && two < 2) {
         p->guide.n = 1;
         p->guide.scale[0] = (float)job->guidance;
@@ -261,6 +270,24 @@ static himmel_status take_items(run *r, bool plan, himmel_error *err)
     return ok ? HIMMEL_OK : hm_fail(err, HIMMEL_ENOMEM, "ltx-video: out of memory for what is given");
 }
 
+/* Of the pass: which of its tokens have no pixel that may change. */
+static himmel_status know_tokens(run *r, hm_ltx_pass *p, himmel_error *err)
+{
+    const hm_model_job *job = r->job;
+    const int st = r->m->vae.scale_t, ss = r->m->vae.scale_s;
+    const int T = (job->n_frames - 1) / st + 1, h = p->height / ss, w = p->width / ss;
+    free(r->known);
+    r->known = NULL;
+    if (!job->mask) return HIMMEL_OK;
+    r->known = malloc((size_t)T * (size_t)h * (size_t)w);
+    if (!r->known) return hm_fail(err, HIMMEL_ENOMEM, "ltx-video: out of memory for a mask");
+    for (int t = 0; t < T; t++)
+        hm_model_mask_cells(job, t ? st * (t - 1) + 1 : 0, t ? st : 1, h, w, r->known + (size_t)t * (size_t)h * (size_t)w);
+    p->known = r->known;
+    p->media = &r->start;
+    return HIMMEL_OK;
+}
+
 static float *latents(const hm_ltx *m, int n_frames, int w, int h)
 {
     const int64_t T = (n_frames - 1) / m->vae.scale_t + 1;
@@ -273,9 +300,11 @@ static himmel_status one_pass(run *r, hm_ltx_pass *p, const hm_ltx_calls *calls,
     p->items = r->items;
     p->n_items = r->job->n_items;
     p->n_passes = &r->cost->passes, p->n_skipped = &r->cost->passes_skipped;
+    himmel_status rc = know_tokens(r, p, err);
+    if (rc) return rc;
     *z = latents(r->m, p->n_frames, p->width, p->height);
     if (!*z) return hm_fail(err, HIMMEL_ENOMEM, "ltx-video: out of memory for the latents");
-    const himmel_status rc = hm_ltx_sample(&r->nets, p, calls, *z, err);
+    rc = hm_ltx_sample(&r->nets, p, calls, *z, err);
     r->before += p->n_times;
     return rc;
 }
@@ -351,6 +380,7 @@ static void close_run(run *r)
     hm_graph_free(r->g);
     for (size_t i = 0; i < HM_COUNT(r->frames); i++) free(r->frames[i]);
     free(r->items);
+    free(r->known);
     free(r->text);
     free(r->picture);
 }
@@ -423,7 +453,8 @@ static himmel_status ltx_plan(const void *self, const hm_model_job *job, hm_mode
         if (!two) w = job->width, h = job->height;
         rc = make_pass(m, job, i, i == 2 ? 2 * w : w, i == 2 ? 2 * h : h, &p, err);
         p.items = r.items, p.n_items = job->n_items;
-        p.media = job->start && i < 2 ? &r.start : NULL;
+        p.media = job->start && (i < 2 || job->mask) ? &r.start : NULL;
+        p.known = job->mask; /* only that there is one counts here */
         if (!rc) rc = hm_ltx_plan_sample(&r.nets, &p, &gflop, err);
         cost->sample_gflop += gflop;
     }

@@ -13,7 +13,7 @@
 #include "diffusion/sampler.h"
 #include "diffusion/step_cache.h"
 
-enum { PREFIX = 2, MAX_ITEMS = 64 };
+enum { MAX_ITEMS = 64 };
 
 typedef struct {
     const hm_ltx_nets *nets;
@@ -44,6 +44,11 @@ static void look(const run *r, const char *name, int step, const float *x, int64
 
 /* ---- what is given ---- */
 
+static int64_t latent_frames(const hm_vae *v, int frames)
+{
+    return (frames - 1) / v->scale_t + 1;
+}
+
 static himmel_status check(const hm_ltx_nets *n, const hm_ltx_pass *p, himmel_error *err)
 {
     const hm_vae *v = n->vae;
@@ -68,7 +73,7 @@ static himmel_status check(const hm_ltx_nets *n, const hm_ltx_pass *p, himmel_er
                            "ltx-video: given clip %d has %d frames at frame %d; it must have 1 + a multiple "
                            "of %d within the %d",
                            i + 1, it->n_frames, it->at, v->scale_t, p->n_frames);
-        if (it->at && it->n_frames > 1 && (it->at % v->scale_t))
+        if (it->at && latent_frames(v, it->n_frames) > HM_LTX_PREFIX && (it->at % v->scale_t))
             return hm_fail(err, HIMMEL_EINVAL,
                            "ltx-video: given clip %d begins at frame %d, must be a multiple of %d", i + 1,
                            it->at, v->scale_t);
@@ -76,18 +81,14 @@ static himmel_status check(const hm_ltx_nets *n, const hm_ltx_pass *p, himmel_er
             return hm_fail(err, HIMMEL_EINVAL, "ltx-video: strength of given clip %d is %g, must be 0..1",
                            i + 1, it->strength);
     }
+    if (p->known && !p->media) return hm_fail(err, HIMMEL_EINVAL, "ltx-video: tokens of no film shall stay");
     return HIMMEL_OK;
-}
-
-static int64_t latent_frames(const hm_vae *v, int frames)
-{
-    return (frames - 1) / v->scale_t + 1;
 }
 
 /* Latent frames of an item that become extra tokens. */
 static int64_t extra_frames(const hm_vae *v, const hm_ltx_item *it)
 {
-    return it->at ? HM_MIN((int64_t)PREFIX, latent_frames(v, it->n_frames)) : 0;
+    return it->at ? HM_MIN((int64_t)HM_LTX_PREFIX, latent_frames(v, it->n_frames)) : 0;
 }
 
 /* x of n tokens from token `at` on goes toward z by strength. */
@@ -150,12 +151,14 @@ static himmel_status begin(run *r, himmel_error *err)
             return hm_fail(err, HIMMEL_EINVAL, "ltx-video: the film to start from has %d frames, not %d",
                            p->media->n_frames, p->n_frames);
         rc = hm_ltx_encode_frames(r->nets, p->media, p->width, p->height, r->calls, r->noise, err);
-        start = r->noise;
+        if (!start) start = r->noise;
     }
     if (rc) return rc;
     r->calls->draw(r->calls->user, HM_LTX_INIT, x, film, r->C);
     const float t = p->times[0];
     for (int64_t i = 0; start && i < film * r->C; i++) x[i] = t * x[i] + (1 - t) * start[i];
+    for (int64_t i = 0; p->known && i < film; i++)
+        if (p->known[i]) blend(r, r->extra * area(r) + i, r->noise + i * r->C, 1, 1);
     place(r, r->extra * area(r), r->T, 0);
     int64_t token = 0;
     for (int i = 0; i < p->n_items && !rc; i++) rc = give(r, &p->items[i], &token, err);
@@ -365,7 +368,7 @@ static himmel_status run_new(run *r, const hm_ltx_nets *n, const hm_ltx_pass *p,
     r->init = malloc(all * sizeof *r->init);
     r->noise = malloc(all * sizeof *r->noise);
     r->v = malloc(3 * all * sizeof *r->v);
-    r->strength = p->n_items ? calloc(N, sizeof *r->strength) : NULL;
+    r->strength = p->n_items || p->known ? calloc(N, sizeof *r->strength) : NULL;
     r->now = malloc(N * sizeof *r->now);
     r->next = malloc(N * sizeof *r->next);
     r->levels = malloc(N * sizeof *r->levels);
@@ -373,7 +376,7 @@ static himmel_status run_new(run *r, const hm_ltx_nets *n, const hm_ltx_pass *p,
     r->pos = calloc(N, sizeof *r->pos);
     r->cosine = malloc(N * half * sizeof *r->cosine);
     r->sine = malloc(N * half * sizeof *r->sine);
-    if (!r->x || !r->init || !r->noise || !r->v || (p->n_items && !r->strength) || !r->now || !r->next ||
+    if (!r->x || !r->init || !r->noise || !r->v || ((p->n_items || p->known) && !r->strength) || !r->now || !r->next ||
         !r->levels || !r->row || !r->pos || !r->cosine || !r->sine)
         return hm_fail(err, HIMMEL_ENOMEM, "ltx-video: out of memory for %lld tokens", (long long)r->N);
     text_rows(r);

@@ -31,10 +31,12 @@ typedef struct {
     bool star; /* the negative's velocity is first scaled to fit the prompt's (CFG-zero-star) */
 } hm_ltx_guide;
 
+enum { HM_LTX_PREFIX = 2, HM_LTX_LOOSE = 9 }; /* latents, and the frames they are, that a later clip gives as tokens of its own */
 typedef struct {
     const float *rgb;
     int n_frames, height, width; /* other sizes than the film's are stretched to it */
-    int at; /* frame of the film; 0: the first frames are these; else a keyframe or a later clip */
+    int at; /* frame of the film; 0: the first frames are these; else a keyframe or a later clip (of more than
+               HM_LTX_LOOSE frames: a multiple of the VAE's scale) */
     float strength;
 } hm_ltx_item;
 
@@ -70,6 +72,7 @@ typedef struct {
     float image_noise;        /* of tokens that are given exactly, times t^2 */
     const float *start;       /* latents to start from, noised to times[0]; NULL: none */
     const hm_ltx_item *media; /* or frames of the film's length; NULL: none */
+    const uint8_t *known;     /* [T*h*w] 1: the token stays as media has it; NULL: none does */
     bool stochastic;          /* new noise in every step */
     double step_cache;        /* threshold, 0: every pass is computed */
     int *n_passes, *n_skipped; /* rows computed and left out are added; NULL: nobody counts */

@@ -25,6 +25,7 @@ static void wan_facts(const void *self, hm_model_facts *f)
     static const char *const kinds[] = {"T2V", "I2V", "FLF2V", "TI2V", "VACE"};
     const hm_wan_set *m = self;
     const hm_wan_recipe *r = &m->recipe;
+    const bool pictures = m->kind == HM_WAN_I2V || m->kind == HM_WAN_FLF2V, vace = m->kind == HM_WAN_VACE;
     *f = (hm_model_facts){.family = "wan",
                           .n_params = m->n_params,
                           .file_bytes = m->file_bytes,
@@ -42,6 +43,12 @@ static void wan_facts(const void *self, hm_model_facts *f)
                           .guidance = (double)r->guidance,
                           .negative = negative_words,
                           .takes_items = m->kind != HM_WAN_T2V,
+                          .goes_on = vace ? MAX_FRAMES : m->kind != HM_WAN_T2V,
+                          .leads_to = vace ? MAX_FRAMES : pictures,
+                          .loose = vace ? MAX_FRAMES : 1,
+                          .last_only = pictures,
+                          .needs_first = pictures,
+                          .needs_last = m->kind == HM_WAN_FLF2V,
                           .ends_whole = true};
     memcpy(f->files, m->files, sizeof f->files);
     const double n = (double)m->n_transformer;
