@@ -220,15 +220,20 @@ def rotate(x, rope):
 
 
 def local_mix(w, x, grid):
-    """The 27 neighbours of x [B,N,D] in time and space times w [27,D]; frames behind grid = (T, gh, gw) stand alone (local.c)."""
+    """The 27 neighbours of x [B,N,D] in time and space times w [27,D] or [B,27,D]; frames behind grid = (T, gh, gw) stand alone
+    (local.c). As sums of shifted copies, which a compiler makes one kernel of: convolutions with a filter a channel are slow."""
     T, gh, gw = grid
     B, N, D = x.shape
-    k = w.T.reshape(D, 1, 3, 3, 3).to(x.dtype)
-    f = x.reshape(B, -1, gh, gw, D).permute(0, 4, 1, 2, 3)
-    y = F.conv3d(f[:, :, :T], k, padding=1, groups=D)
-    if f.shape[2] > T:
-        y = torch.cat((y, F.conv3d(f[:, :, T:], k[:, :, 1:2], padding=(0, 1, 1), groups=D)), 2)
-    return y.permute(0, 2, 3, 4, 1).reshape(B, N, D)
+    f, E = x.reshape(B, -1, gh, gw, D), N // (gh * gw) - T
+    w = w.to(x.dtype).reshape(-1, 27, 1, 1, 1, D)
+    y = 0
+    for dt in (0, 1, 2) if T > 1 else (1,):
+        at = f if dt == 1 else F.pad(f[:, : T - 1], (0, 0, 0, 0, 0, 0, 1, E)) if dt == 0 else F.pad(f[:, 1:T], (0, 0, 0, 0, 0, 0, 0, 1 + E))
+        at = F.pad(at, (0, 0, 1, 1, 1, 1))
+        for dy in (0, 1, 2):
+            for dx in (0, 1, 2):
+                y = y + w[:, (dt * 3 + dy) * 3 + dx] * at[:, :, dy : dy + gh, dx : dx + gw]
+    return y.reshape(B, N, D)
 
 
 def dit_block(p, c, x, ada, known, rope, text, text_bias, grid, caption):
@@ -250,9 +255,10 @@ def dit_block(p, c, x, ada, known, rope, text, text_bias, grid, caption):
     x = (x + linear(p, "attn2.to_out.0", attend(q, k, linear(p, "attn2.to_v", text), heads, None, text_bias))).to(x.dtype)
     h = (rms_norm(x, None, eps).float() * (1 + m(4)) + m(3)).to(x.dtype)
     if c.get("local_mixing"):
-        near = h + local_mix(p["local_mix.weight"], h, grid)
+        w = p["local_mix.weight"]
         if caption is not None:  # what the neighbours say times what the caption says
-            near = near + local_mix(p["local_mix.caption.weight"], h, grid) * linear(p, "local_mix.gate", caption).float()
+            w = w + p["local_mix.caption.weight"] * linear(p, "local_mix.gate", caption).float()
+        near = h + local_mix(w, h, grid)
         h = near.to(x.dtype)
     h = linear(p, "ff.net.2", gelu(linear(p, "ff.net.0.proj", h)))
     return (x + h * m(5)).to(x.dtype)
@@ -299,6 +305,23 @@ def mse(pred, target, weight, l1=0.0):
     d = pred.float() - target
     e = d * d if not l1 else d * d + l1 * d.abs()
     return (e * weight[..., None]).mean()
+
+
+def loss_detail(pred, residual, picture):
+    """src/tensor/loss_detail.c: as much detail as picture [B,H,W,3], wherever it is. pred, residual [B,H/4,W/4,48]."""
+    q = picture.permute(0, 3, 1, 2).float()
+    p = q + F.pixel_shuffle((pred.float() - residual).permute(0, 3, 1, 2), 4)
+    total, terms = 0.0, 0
+    for k in range(3):
+        for axis in (3, 2):
+            rms = []
+            for v in (p, q):
+                d = v.diff(dim=axis).pow(2)
+                d = F.pad(d, (0, 1) if axis == 3 else (0, 0, 0, 1))
+                rms.append((F.avg_pool2d(d, 8, 4) + 0.005**2).sqrt())
+            total, terms = total + (rms[0] - rms[1]).pow(2).sum((2, 3)).mean(), terms + rms[0].shape[2] * rms[0].shape[3]
+        p, q = F.avg_pool2d(p, 2), F.avg_pool2d(q, 2)
+    return total / terms
 
 
 def dit_flops(c, B, N, M):

@@ -59,7 +59,7 @@ class Pool:
         self.made = max(self.made, upto)
 
     def sample(self, n, seed, noise, known):
-        """-> x [n,C,C,28], residual [n,2C,2C,48], weight [n,2C,2C]. The batch is all pictures or all films."""
+        """-> x [n,C,C,28], residual [n,2C,2C,48], weight [n,2C,2C], the picture [n,8C,8C,3]. The batch is all pictures or all films."""
         r, C, c = random.Random(seed), self.C, self.codec
         have = list(self.rec.values())
         first = r.choice(have)
@@ -93,7 +93,7 @@ class Pool:
         residual = h.refiner_residual(x, target)
         typical = 2e-4  # 37 dB; samples differ a thousandfold in what is missing
         weight = typical / (typical + residual.pow(2).mean((1, 2, 3)))
-        return x, residual, weight[:, None, None].expand(n, 2 * C, 2 * C).contiguous()
+        return x, residual, weight[:, None, None].expand(n, 2 * C, 2 * C).contiguous(), target
 
 
 class Run:
@@ -132,15 +132,20 @@ class Run:
     def validate(self):
         p, out = self.opt.averaged(), []
         self.val.fill(VAL)
+        have = want = 0.0
         for noise in (0, 0.25):
             a = b = 0.0
             for i in range(VAL):
-                x, residual, _ = self.val.sample(1, f"77 {i}", noise, 0)
-                a += float((residual - self.correction(p, x).float()).pow(2).mean()) / VAL
+                x, residual, _, target = self.val.sample(1, f"77 {i}", noise, 0)
+                y = self.correction(p, x).float()
+                a += float((residual - y).pow(2).mean()) / VAL
                 b += float(residual.pow(2).mean()) / VAL
+                energy = lambda v: float(v.diff(dim=1).pow(2).mean() + v.diff(dim=2).pow(2).mean())
+                made = target + h.F.pixel_shuffle((y - residual).permute(0, 3, 1, 2), 4).permute(0, 2, 3, 1)
+                have, want = have + energy(made) * (noise == 0), want + energy(target) * (noise == 0)
             out += [-10 * math.log10(b + 1e-12), -10 * math.log10(a + 1e-12)]
-        self.say("validation at step %d: enlarged %.3f dB, refined %.3f dB (%+.3f); with errors %.3f, %.3f (%+.3f)" % (
-            self.step, out[0], out[1], out[1] - out[0], out[2], out[3], out[3] - out[2]))
+        self.say("validation at step %d: enlarged %.3f dB, refined %.3f dB (%+.3f); with errors %.3f, %.3f (%+.3f); gradient energy %.3f of footage" % (
+            self.step, out[0], out[1], out[1] - out[0], out[2], out[3], out[3] - out[2], have / want))
 
     def save(self):
         if not torch.isfinite(self.opt.w).all():
@@ -155,9 +160,12 @@ class Run:
         if self.step % TURN == 0 or not self.pool.made:
             turn = self.step // TURN * TURN
             self.pool.fill(o.records // 4 + 1 + int(turn * o.batch / (o.reuse * FRAMES)))
-        x, residual, weight = self.pool.sample(o.batch, f"{o.seed} {self.step}", o.noise, o.known)
+        x, residual, weight, target = self.pool.sample(o.batch, f"{o.seed} {self.step}", o.noise, o.known)
         self.opt.prepare(self.step, adamw=max(left / o.decay, 0.02) if left < o.decay else 1.0)
-        loss = h.mse(self.correction(self.opt.p, x), residual, weight)
+        y = self.correction(self.opt.p, x)
+        loss = h.mse(y, residual, weight)
+        if o.detail > 0:
+            loss = loss + o.detail * h.loss_detail(y, residual, target)
         loss.backward()
         self.opt.apply()
         self.step += 1
@@ -193,7 +201,7 @@ def options():
     for name, value in (("steps", 10**9), ("batch", 16), ("crop", 64), ("records", 512), ("seed", 1), ("val-every", 1000), ("save-every", 1000),
                         ("warmup", 100), ("width", 96), ("blocks", 3), ("width2", 32), ("convs2", 2)):
         a.add_argument("--" + name, type=int, default=value)
-    for name, value in (("seconds", 1e9), ("lr", 5e-4), ("lr-muon", 0.01), ("ema", 0.998), ("reuse", 4.0), ("noise", 0.3), ("known", 0.25), ("decay", 0.4)):
+    for name, value in (("seconds", 1e9), ("lr", 5e-4), ("lr-muon", 0.01), ("ema", 0.998), ("reuse", 4.0), ("noise", 0.3), ("known", 0.25), ("detail", 0.0), ("decay", 0.4)):
         a.add_argument("--" + name, type=float, default=value)
     for name in ("f32", "fresh"):
         a.add_argument("--" + name, action="store_true")

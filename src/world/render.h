@@ -96,7 +96,11 @@ HM_INLINE hm_rgbf hm_glowing(const hm_frame *f, hm_rgbf c, float lit, float leas
 }
 /* Copies that no store to a picture can change: without them the compiler reloads them for every pixel and cannot
  * vectorise. First line of every function that loops over a segment. */
+#if defined(__CUDACC__) /* a thread draws one pixel: a copy would cost more than the drawing */
+#define HM_LOCAL(f, s) ((void)0)
+#else
 #define HM_LOCAL(f, s) const hm_frame frame_copy = *f; const hm_seg seg_copy = *s; f = &frame_copy; s = &seg_copy
+#endif
 
 /* Blend colour c over pixel i with coverage k; add light. */
 HM_INLINE void hm_over(const hm_seg *s, int i, hm_rgbf c, float k)
