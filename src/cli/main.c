@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "server/server.h"
 
 static volatile sig_atomic_t asked; /* the one thing a signal may touch */
 
@@ -83,6 +84,7 @@ int main(int argc, char **argv)
     if (!strcmp(what, "verify")) return cmd_verify(argc - 2, argv + 2, &env);
     if (!strcmp(what, "identity")) return cmd_identity(argc - 2, argv + 2, &env);
     if (!strcmp(what, "serve")) return cmd_serve(argc - 2, argv + 2, &env);
+    if (!strcmp(what, "read-locked") && argc == 3) return hm_read_locked(argv[2]); /* the server starts it */
     if (!strcmp(what, "keys")) return cmd_keys(argc - 2, argv + 2);
     if (!strcmp(what, "webhooks")) return cmd_webhooks(argc - 2, argv + 2);
     if (!strcmp(what, "film")) return cmd_make(HIMMEL_FILM, argc - 2, argv + 2, &env);

@@ -10,6 +10,7 @@
 
 struct hm_clip {
     char path[4096];
+    hm_reader by;
     hm_decoder *d;
     hm_media_info info;
     double *time;   /* [n] of the frames used, the first one 0 */
@@ -67,7 +68,7 @@ static himmel_status choose_frames(hm_clip *c, double *t, int n, double from, do
     return HIMMEL_OK;
 }
 
-himmel_status hm_clip_open(hm_clip **out, const char *path, double from, double to, himmel_error *err)
+himmel_status hm_clip_open(hm_clip **out, hm_reader by, const char *path, double from, double to, himmel_error *err)
 {
     *out = NULL;
     double *times = NULL;
@@ -79,8 +80,9 @@ himmel_status hm_clip_open(hm_clip **out, const char *path, double from, double 
         return hm_fail(err, HIMMEL_EINVAL, "%.100s...: path is too long", path);
     }
     strcpy(c->path, path);
+    c->by = by;
     c->have = -1;
-    himmel_status rc = hm_decoder_open(&c->d, path, err);
+    himmel_status rc = hm_decoder_open_by(&c->d, &by, path, err);
     if (!rc) c->info = *hm_decoder_info(c->d);
     if (!rc && HM_MAX(c->info.width, c->info.height) > HM_CLIP_MAX_SIDE)
         rc = hm_fail(err, HIMMEL_EFORMAT, "%s: %dx%d pixels, at most %d a side can be edited", path, c->info.width,
@@ -189,7 +191,7 @@ const uint8_t *hm_clip_frame(hm_clip *c, int k, himmel_error *err)
     if (want < c->next) {
         hm_decoder_free(c->d);
         c->d = NULL, c->next = 0;
-        rc = hm_decoder_open(&c->d, c->path, err);
+        rc = hm_decoder_open_by(&c->d, &c->by, c->path, err);
         if (c->d && c->holes) hm_decoder_holes(c->d);
         const hm_media_info *i = c->d ? hm_decoder_info(c->d) : NULL;
         if (!rc && (i->width != c->info.width || i->height != c->info.height))

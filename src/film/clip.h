@@ -10,8 +10,8 @@ enum { HM_CLIP_MAX_SIDE = 4096, HM_CLIP_MAX_FRAMES = 200000 };
 typedef struct hm_clip hm_clip;
 /* Reads the whole file once: its frames are counted, their times are known, and it can be decoded to the end. Of a film
  * only from..to seconds count (to 0: to the end); the first frame used is frame 0 at time 0. EFORMAT: not a film or
- * picture, nothing in the range, or too large. */
-himmel_status hm_clip_open(hm_clip **out, const char *path, double from, double to, himmel_error *err);
+ * picture, nothing in the range, or too large. by: who decodes it. */
+himmel_status hm_clip_open(hm_clip **out, hm_reader by, const char *path, double from, double to, himmel_error *err);
 void hm_clip_free(hm_clip *c); /* NULL is fine */
 const char *hm_clip_path(const hm_clip *c);
 const hm_media_info *hm_clip_info(const hm_clip *c);

@@ -348,9 +348,10 @@ static himmel_status make_watermark(job *j, himmel_error *err)
 {
     const hm_edit *d = &j->d;
     hm_wm_report r = {0};
+    const hm_reader by = hm_edit_reader(d->e);
     himmel_status rc = HIMMEL_OK;
     const bool upscale = d->e->mode == HIMMEL_EDIT_UPSCALE;
-    if (upscale) rc = hm_watermark_read(&r, hm_clip_path(d->clip[0]), err);
+    if (upscale) rc = hm_watermark_read_by(&r, &by, hm_clip_path(d->clip[0]), err);
     if (rc || r.n || (!upscale && !d->n_takes)) return rc;
     return hm_signer_mark(&j->signer, d->req.width, d->req.height, &j->watermark, err);
 }

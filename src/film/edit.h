@@ -59,6 +59,11 @@ typedef struct {
     size_t n_words;
 } hm_edit;
 
+/* Who decodes the inputs. */
+static inline hm_reader hm_edit_reader(const himmel_edit *e)
+{
+    return (hm_reader){e->reader, e->reader_user};
+}
 /* edit_plan.c: inputs opened and checked; req, takes, spans, anchors, words set. */
 himmel_status hm_edit_plan(hm_edit *d, himmel_error *err);
 void hm_edit_deinit(hm_edit *d);

@@ -60,7 +60,7 @@ static himmel_status open_film(hm_mask *m, const himmel_edit *e, const hm_clip *
                                himmel_error *err)
 {
     const char *path = e->mask;
-    himmel_status rc = hm_clip_open(&m->film, path, 0, 0, err);
+    himmel_status rc = hm_clip_open(&m->film, hm_edit_reader(e), path, 0, 0, err);
     if (rc) return rc;
     if (e->mask_holes) hm_clip_holes(m->film);
     const hm_media_info *a = hm_clip_info(m->film), *b = hm_clip_info(input);

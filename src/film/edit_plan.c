@@ -27,7 +27,7 @@ static himmel_status open_inputs(hm_edit *d, himmel_error *err)
         const char *path = cards ? e->cards[i].picture : e->clips[i].path;
         if (!path) continue;
         hm_clip **c = &d->clip[d->n_clips];
-        himmel_status rc = hm_clip_open(c, path, cards ? 0 : e->clips[i].from, cards ? 0 : e->clips[i].to, err);
+        himmel_status rc = hm_clip_open(c, hm_edit_reader(e), path, cards ? 0 : e->clips[i].from, cards ? 0 : e->clips[i].to, err);
         if (rc) return rc;
         d->n_clips++;
         const bool picture = hm_clip_is_picture(*c);

@@ -37,7 +37,7 @@ static himmel_status open_pictures(edit *d, himmel_error *err)
     for (size_t i = 0; i < d->e->n_cards; i++) {
         const char *path = d->e->cards[i].picture;
         if (!path) continue;
-        const himmel_status rc = hm_clip_open(&d->clip[d->n], path, 0, 0, err);
+        const himmel_status rc = hm_clip_open(&d->clip[d->n], hm_edit_reader(d->e), path, 0, 0, err);
         if (rc) return rc;
         d->source[d->n++] = (hm_source){path, HM_ROLE_INPUT};
     }

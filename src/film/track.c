@@ -31,10 +31,11 @@ himmel_status hm_track_new(hm_track **out, const hm_edit *d, himmel_error *err)
     t->d = d;
     himmel_status rc = HIMMEL_OK;
     bool any = d->req.sound;
+    const hm_reader by = hm_edit_reader(d->e);
     for (int i = 0, frames = 0; i < d->n_spans && !rc; i++) {
         const int clip = d->span[i].clip;
         t->end[i] = sample_of(d, frames += d->span[i].n);
-        if (clip >= 0 && !t->sound[clip]) rc = hm_sound_open(&t->sound[clip], hm_clip_path(d->clip[clip]), err);
+        if (clip >= 0 && !t->sound[clip]) rc = hm_sound_open_by(&t->sound[clip], &by, hm_clip_path(d->clip[clip]), err);
         any |= clip >= 0 && t->sound[clip];
     }
     if (!rc && d->req.sound) rc = hm_synth_new(&t->synth, d->words, d->n_words, d->req.seed, err);
@@ -53,7 +54,7 @@ void hm_track_free(hm_track *t)
 }
 
 /* Samples from..from+n-1, all of span i, which begins at first. */
-static void read_span(hm_track *t, int i, int64_t first, int64_t from, int n, const float *made, float *lr)
+static himmel_status read_span(hm_track *t, int i, int64_t first, int64_t from, int n, const float *made, float *lr, himmel_error *err)
 {
     const hm_edit *d = t->d;
     const hm_span *s = &d->span[i];
@@ -62,7 +63,8 @@ static void read_span(hm_track *t, int i, int64_t first, int64_t from, int n, co
     const double fade = fmin(own ? 0.005 * HM_SOUND_RATE : 0.5 * HM_SOUND_RATE, 0.5 * (double)all);
     if (own && t->sound[s->clip]) {
         const double at = hm_clip_origin(d->clip[s->clip]) + (s->take >= 0 ? 0 : s->from);
-        hm_sound_read(t->sound[s->clip], llround(at * HM_SOUND_RATE) + from - first, n, lr);
+        const himmel_status rc = hm_sound_read(t->sound[s->clip], llround(at * HM_SOUND_RATE) + from - first, n, lr, err);
+        if (rc) return rc;
     } else {
         for (int k = 0; k < 2 * n; k++) lr[k] = own || !made ? 0 : made[k];
     }
@@ -71,6 +73,7 @@ static void read_span(hm_track *t, int i, int64_t first, int64_t from, int n, co
         const float u = (float)fmin(1, fmin(in, out) / fmax(fade, 1));
         lr[2 * k] *= u, lr[2 * k + 1] *= u;
     }
+    return HIMMEL_OK;
 }
 
 himmel_status hm_track_read(void *track, int64_t from, int n, float *lr, himmel_error *err)
@@ -87,7 +90,8 @@ himmel_status hm_track_read(void *track, int64_t from, int n, float *lr, himmel_
         const int64_t first = t->span ? t->end[t->span - 1] : 0;
         const bool last = t->span + 1 == t->d->n_spans;
         const int here = last ? n - done : (int)HM_MIN((int64_t)(n - done), t->end[t->span] - from - done);
-        read_span(t, t->span, first, from + done, here, t->synth ? t->made + 2 * done : NULL, lr + 2 * done);
+        const himmel_status rc = read_span(t, t->span, first, from + done, here, t->synth ? t->made + 2 * done : NULL, lr + 2 * done, err);
+        if (rc) return rc;
         done += here;
     }
     return HIMMEL_OK;

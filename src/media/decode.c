@@ -15,6 +15,7 @@
 #include "media/hdr.h"
 
 struct hm_decoder {
+    hm_far *far;          /* not NULL: another process decodes, of the rest only info counts */
     char path[4096];
     AVFormatContext *fmt;
     AVCodecContext *cc;
@@ -163,9 +164,22 @@ himmel_status hm_decoder_open(hm_decoder **out, const char *path, himmel_error *
     return HIMMEL_OK;
 }
 
+himmel_status hm_decoder_open_by(hm_decoder **out, const hm_reader *by, const char *path, himmel_error *err)
+{
+    if (!by || !by->open) return hm_decoder_open(out, path, err);
+    *out = NULL;
+    hm_decoder *d = calloc(1, sizeof *d);
+    if (!d) return hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", path);
+    const himmel_status rc = hm_far_open(&d->far, by, path, &d->info, NULL, err);
+    if (rc) hm_decoder_free(d);
+    else *out = d;
+    return rc;
+}
+
 void hm_decoder_free(hm_decoder *d)
 {
     if (!d) return;
+    hm_far_free(d->far);
     sws_freeContext(d->sws);
     avcodec_free_context(&d->cc);
     av_frame_free(&d->frame);
@@ -182,17 +196,20 @@ const hm_media_info *hm_decoder_info(const hm_decoder *d)
 
 const char *hm_decoder_tag(const hm_decoder *d, const char *key)
 {
+    if (d->far) return hm_far_tag(d->far, key);
     const AVDictionaryEntry *t = av_dict_get(d->fmt->metadata, key, NULL, 0);
     return t ? t->value : NULL;
 }
 
 void hm_decoder_key_frames(hm_decoder *d)
 {
-    d->cc->skip_frame = AVDISCARD_NONKEY;
+    if (d->far) hm_far_key_frames(d->far);
+    else d->cc->skip_frame = AVDISCARD_NONKEY;
 }
 
 bool hm_decoder_holes(hm_decoder *d)
 {
+    if (d->far) return hm_far_holes(d->far);
     d->holes = true;
     return d->ahead && has_alpha(d);
 }
@@ -262,6 +279,7 @@ static himmel_status to_rgb(hm_decoder *d, uint8_t *rgb, himmel_error *err)
 himmel_status hm_decoder_next(hm_decoder *d, uint8_t *rgb, double *seconds, bool *done, himmel_error *err)
 {
     *done = false;
+    if (d->far) return hm_far_next(d->far, rgb, seconds, done, err);
     himmel_status rc = d->ahead ? HIMMEL_OK : receive(d, done, err);
     d->ahead = false;
     if (rc || *done) return rc;

@@ -3,11 +3,11 @@
 #ifndef HM_DECODE_H
 #define HM_DECODE_H
 
-#include "base/base.h"
+#include "media/far.h"
 
 enum { HM_DECODE_MAX_SIDE = 8192 };
 
-typedef struct {
+typedef struct hm_media_info {
     int width, height;
     int fps_num, fps_den;   /* 0/1 for a picture */
     double seconds;         /* as the file says, 0 = not known */
@@ -16,6 +16,8 @@ typedef struct {
 
 typedef struct hm_decoder hm_decoder;
 himmel_status hm_decoder_open(hm_decoder **out, const char *path, himmel_error *err);
+/* The same in the process that by leads to; NULL: here. */
+himmel_status hm_decoder_open_by(hm_decoder **out, const hm_reader *by, const char *path, himmel_error *err);
 void hm_decoder_free(hm_decoder *d); /* NULL is fine */
 const hm_media_info *hm_decoder_info(const hm_decoder *d);
 /* Metadata of the file, NULL if it has no such key. */

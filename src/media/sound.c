@@ -13,6 +13,7 @@
 enum { MAX_HELD = 8 * HM_SOUND_RATE };
 
 struct hm_sound_in {
+    hm_far *far;      /* not NULL: another process decodes, the rest is not used */
     char path[4096];
     AVFormatContext *fmt;
     AVCodecContext *cc;
@@ -66,9 +67,23 @@ himmel_status hm_sound_open(hm_sound_in **out, const char *path, himmel_error *e
     return rc;
 }
 
+himmel_status hm_sound_open_by(hm_sound_in **out, const hm_reader *by, const char *path, himmel_error *err)
+{
+    bool none = false;
+    if (!by || !by->open) return hm_sound_open(out, path, err);
+    *out = NULL;
+    hm_sound_in *s = calloc(1, sizeof *s);
+    if (!s) return hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", path);
+    const himmel_status rc = hm_far_open(&s->far, by, path, NULL, &none, err);
+    if (rc || none) hm_sound_free(s);
+    else *out = s;
+    return rc;
+}
+
 void hm_sound_free(hm_sound_in *s)
 {
     if (!s) return;
+    hm_far_free(s->far);
     close_file(s);
     free(s->held);
     free(s);
@@ -134,7 +149,7 @@ static void more(hm_sound_in *s)
     }
 }
 
-void hm_sound_read(hm_sound_in *s, int64_t at, int n, float *lr)
+static void read_here(hm_sound_in *s, int64_t at, int n, float *lr)
 {
     memset(lr, 0, 2 * (size_t)n * sizeof *lr);
     if (s->placed && at < s->from) { /* back: from the start again */
@@ -155,4 +170,11 @@ void hm_sound_read(hm_sound_in *s, int64_t at, int n, float *lr)
             more(s);
         }
     }
+}
+
+himmel_status hm_sound_read(hm_sound_in *s, int64_t at, int n, float *lr, himmel_error *err)
+{
+    if (s->far) return hm_far_sound(s->far, at, n, lr, err);
+    read_here(s, at, n, lr);
+    return HIMMEL_OK;
 }

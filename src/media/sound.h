@@ -3,7 +3,7 @@
 #ifndef HM_SOUND_H
 #define HM_SOUND_H
 
-#include "base/base.h"
+#include "media/far.h"
 
 enum { HM_SOUND_RATE = 48000 };
 
@@ -14,9 +14,11 @@ typedef himmel_status hm_sound_fn(void *user, int64_t from, int n, float *lr, hi
 typedef struct hm_sound_in hm_sound_in;
 /* HIMMEL_OK with *out NULL: there is none in it that can be decoded. */
 himmel_status hm_sound_open(hm_sound_in **out, const char *path, himmel_error *err);
+/* The same in the process that by leads to; NULL: here. */
+himmel_status hm_sound_open_by(hm_sound_in **out, const hm_reader *by, const char *path, himmel_error *err);
 void hm_sound_free(hm_sound_in *s); /* NULL is fine */
 /* n samples from `at` on (in samples of the file's own clock, any order; forward is cheap) into lr [n][2]; where the file
- * has none or it is broken: silence. */
-void hm_sound_read(hm_sound_in *s, int64_t at, int n, float *lr);
+ * has none or it is broken: silence. EFORMAT: the process that decodes it has ended. */
+himmel_status hm_sound_read(hm_sound_in *s, int64_t at, int n, float *lr, himmel_error *err);
 
 #endif

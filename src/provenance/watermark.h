@@ -7,6 +7,7 @@
 #ifndef HM_WATERMARK_H
 #define HM_WATERMARK_H
 
+#include "media/far.h"
 #include "media/scale.h"
 
 enum {
@@ -70,5 +71,7 @@ himmel_status hm_wm_detector_find(hm_wm_detector *d, hm_wm_report *out, himmel_e
 
 /* All of that for a picture or film file. Errors are those of the decoder. */
 himmel_status hm_watermark_read(hm_wm_report *out, const char *path, himmel_error *err);
+/* The same with frames that another process decodes; NULL: here. */
+himmel_status hm_watermark_read_by(hm_wm_report *out, const hm_reader *by, const char *path, himmel_error *err);
 
 #endif

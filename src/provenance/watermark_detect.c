@@ -220,11 +220,11 @@ static himmel_status read_frames(hm_wm_detector *d, hm_decoder *dec, const hm_fr
     return rc;
 }
 
-himmel_status hm_watermark_read(hm_wm_report *out, const char *path, himmel_error *err)
+himmel_status hm_watermark_read_by(hm_wm_report *out, const hm_reader *by, const char *path, himmel_error *err)
 {
     *out = (hm_wm_report){0};
     hm_decoder *dec;
-    himmel_status rc = hm_decoder_open(&dec, path, err);
+    himmel_status rc = hm_decoder_open_by(&dec, by, path, err);
     if (rc) return rc;
     const int w = hm_decoder_info(dec)->width, h = hm_decoder_info(dec)->height;
     const hm_frame f = {HM_FRAME_RGB8, w, h, {malloc(3 * (size_t)w * (size_t)h)}, {3 * w}};
@@ -237,4 +237,9 @@ himmel_status hm_watermark_read(hm_wm_report *out, const char *path, himmel_erro
     hm_decoder_free(dec);
     free(f.plane[0]);
     return rc;
+}
+
+himmel_status hm_watermark_read(hm_wm_report *out, const char *path, himmel_error *err)
+{
+    return hm_watermark_read_by(out, NULL, path, err);
 }

@@ -1,27 +1,21 @@
 /* jail.c - a child for each file that a stranger sent: no network, no other program, no writing, little memory and time.
  * SPDX-License-Identifier: MIT
  *   server -request-> keeper (split off before there were threads) -fork-> child: limits, seccomp, look -> answer
- * Calls that the filter does not know fail with EPERM. Opening is for reading only. */
-#include <fcntl.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
+ * verify reads the identity folder too; a probe can open its file alone. */
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "server/jail.h"
+#include "server/lockdown.h"
 
-enum { SECONDS = 20, MEMORY_MIB = 4096, MAX_JSON = 256 << 10 };
+enum { SECONDS = 20, MAX_JSON = 256 << 10 };
 
 struct hm_jail {
     pthread_mutex_t lock; /* one file at a time */
@@ -44,50 +38,6 @@ typedef struct {
 
 /* ---- the child ---- */
 
-#if defined(__x86_64__)
-#define ARCH AUDIT_ARCH_X86_64
-#elif defined(__aarch64__)
-#define ARCH AUDIT_ARCH_AARCH64
-#endif
-
-#define ALLOW(nr) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (nr), 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
-#define DENY(e) BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (e))
-#define LOAD(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
-
-static bool lock_down(void)
-{
-#ifdef ARCH
-    struct sock_filter filter[] = {
-        LOAD(arch), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS), LOAD(nr),
-        ALLOW(SYS_read), ALLOW(SYS_pread64), ALLOW(SYS_readv), ALLOW(SYS_write), ALLOW(SYS_writev), ALLOW(SYS_lseek), ALLOW(SYS_close),
-        ALLOW(SYS_fstat), ALLOW(SYS_newfstatat), ALLOW(SYS_statx), ALLOW(SYS_faccessat), ALLOW(SYS_readlinkat), ALLOW(SYS_getdents64),
-        ALLOW(SYS_mmap), ALLOW(SYS_munmap), ALLOW(SYS_mprotect), ALLOW(SYS_mremap), ALLOW(SYS_madvise), ALLOW(SYS_brk),
-        ALLOW(SYS_futex), ALLOW(SYS_clock_gettime), ALLOW(SYS_clock_nanosleep), ALLOW(SYS_gettimeofday), ALLOW(SYS_getrandom),
-        ALLOW(SYS_rt_sigaction), ALLOW(SYS_rt_sigprocmask), ALLOW(SYS_rt_sigreturn), ALLOW(SYS_sigaltstack), ALLOW(SYS_exit), ALLOW(SYS_exit_group),
-        ALLOW(SYS_getpid), ALLOW(SYS_gettid), ALLOW(SYS_sched_yield), ALLOW(SYS_sched_getaffinity), ALLOW(SYS_sysinfo), ALLOW(SYS_uname),
-        ALLOW(SYS_set_robust_list), ALLOW(SYS_rseq), ALLOW(SYS_getcwd),
-#ifdef SYS_open /* old names, without flags that write */
-        ALLOW(SYS_stat), ALLOW(SYS_lstat), ALLOW(SYS_access), ALLOW(SYS_readlink),
-#endif
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1), DENY(38 /* ENOSYS: glibc then takes clone, whose flags can be seen */),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 4), LOAD(args[0]), BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_THREAD, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW), DENY(1),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 0, 4), LOAD(args[2]), BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, O_WRONLY | O_RDWR | O_CREAT | O_TRUNC, 1, 0),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW), DENY(1),
-        DENY(1)};
-    const struct sock_fprog program = {.len = (unsigned short)HM_COUNT(filter), .filter = filter};
-    return !prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) && !prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
-#else
-    return true; /* only limits on this kind of machine */
-#endif
-}
-
-static void limit(int what, rlim_t most)
-{
-    const struct rlimit r = {most, most};
-    setrlimit(what, &r);
-}
-
 static bool put(int fd, const void *data, size_t n)
 {
     for (const char *p = data; n;) {
@@ -101,13 +51,7 @@ static bool put(int fd, const void *data, size_t n)
 static void look(const request *q, int out)
 {
     static reply r; /* of this child alone */
-    limit(RLIMIT_CPU, SECONDS);
-    limit(RLIMIT_CORE, 0);
-    limit(RLIMIT_FSIZE, 0);
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* these map terabytes */
-    limit(RLIMIT_AS, (rlim_t)MEMORY_MIB << 20);
-#endif
-    if (!lock_down()) r.rc = hm_fail(&r.err, HIMMEL_EINTERNAL, "no seccomp on this machine");
+    if (!hm_lockdown(q->verify ? NULL : q->path, SECONDS)) r.rc = hm_fail(&r.err, HIMMEL_EINTERNAL, "uploads cannot be looked at safely on this machine");
     else if (q->verify) r.rc = himmel_verify(q->path, *q->identity ? q->identity : NULL, &r.verdict, &r.err);
     else r.rc = himmel_probe(q->path, &r.media, &r.err);
     const char *json = r.verdict.json;

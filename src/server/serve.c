@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "server/http.h"
+#include "server/lockdown.h"
 
 hm_serve_options hm_serve_options_default(void)
 {
@@ -96,6 +97,8 @@ static void stop_revoked(hm_server *srv, bool hourly)
 static void say_hello(const hm_server *srv)
 {
     const hm_serve_options *o = &srv->o;
+    if (hm_lockdown_lacks())
+        fprintf(o->log, "himmel: this kernel has no %s: what is uploaded is decoded by a process with more rights than it needs\n", hm_lockdown_lacks());
     const bool v6 = strchr(o->bind, ':');
     fprintf(o->log, "himmel: %s://%s%s%s:%d  studio; base URL of the API: .../v1; data in %s\n", o->tls_cert ? "https" : "http", v6 ? "[" : "",
             o->bind, v6 ? "]" : "", srv->port, o->data);

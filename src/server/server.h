@@ -32,6 +32,10 @@ hm_serve_options hm_serve_options_default(void);
  * that cannot be; EIO: the port is taken, the folder cannot be used or is used by another himmel serve. */
 himmel_status hm_serve(const hm_serve_options *o, bool (*stop)(void), himmel_error *err);
 
+/* The process that the server starts for each file that a job reads (himmel read-locked PATH, its socket as standard input): gives
+ * up all rights but to read that file, and decodes it. Returns the exit status. */
+int hm_read_locked(const char *path);
+
 /* ---- keys: who may enter ---- */
 
 typedef struct {

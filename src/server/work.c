@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "server/files.h"
+#include "server/reader.h"
 #include "server/render.h"
 #include "server/worker_wire.h"
 
@@ -21,6 +22,7 @@ typedef struct {
     unsigned life;
     hm_model model;
     himmel_ctx *ctx;
+    hm_readers readers;   /* of the job's inputs */
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t wake;
     char job[HM_ID];      /* "": none */
@@ -99,7 +101,9 @@ static himmel_status make(work *w, himmel_error *err)
         r.req.output = made;
         r.req.keep = saved;
         r.req.on_progress = on_progress, r.req.on_preview = on_preview, r.req.user = w;
+        r.edit.reader = hm_reader_open, r.edit.reader_user = &w->readers; /* no stranger's bytes meet a decoder here */
         rc = hm_render_run(&r, w->ctx, NULL, err);
+        hm_readers_end(&w->readers);
         if (!rc) rc = publish(w, &r, made, err);
     }
     hm_render_deinit(&r);

@@ -1,5 +1,7 @@
 /* test_edit.c - editing with random weights: what is known stays, what is made is where it should be.
  * SPDX-License-Identifier: MIT */
+#include <pthread.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -312,7 +314,7 @@ static double loudness(const char *path, double from, double to)
     float *lr = calloc(2 * (size_t)n, sizeof *lr);
     double sum = 1e-12;
     CHECK(!hm_sound_open(&s, path, NULL), "%s", path);
-    if (s) hm_sound_read(s, (int64_t)(from * HM_SOUND_RATE), n, lr);
+    if (s) hm_sound_read(s, (int64_t)(from * HM_SOUND_RATE), n, lr, NULL);
     for (int i = 0; i < 2 * n; i++) sum += lr[i] * lr[i];
     hm_sound_free(s);
     free(lr);
@@ -343,6 +345,74 @@ static void test_sound(himmel_ctx *ctx)
 }
 
 /* A new film shows its pictures at their seconds: exactly what its reconstruction lacks is added there. */
+/* ---- inputs that another process decodes; here a thread plays it ---- */
+
+typedef struct { int fd; char path[256]; } far_end;
+
+static void *serve_far(void *user)
+{
+    far_end *f = user;
+    himmel_read_serve(f->fd, f->path);
+    close(f->fd);
+    free(f);
+    return NULL;
+}
+
+static int open_far(void *count, const char *path)
+{
+    int s[2];
+    pthread_t t;
+    far_end *f = malloc(sizeof *f);
+    if (!f || socketpair(AF_UNIX, SOCK_STREAM, 0, s)) return -1;
+    f->fd = s[1];
+    snprintf(f->path, sizeof f->path, "%s", path);
+    if (pthread_create(&t, NULL, serve_far, f)) return -1;
+    pthread_detach(t);
+    ++*(int *)count;
+    return s[0];
+}
+
+/* Everything that an edit takes from its inputs comes through to the bit. */
+static void same_from_far(himmel_ctx *ctx, const char *what, himmel_edit e, const char *ending)
+{
+    himmel_error err = {0};
+    size_t n[2] = {0};
+    uint8_t *bytes[2] = {0};
+    int opened = 0;
+    himmel_request r = request(in_dir(ending));
+    r.sound = 0, r.prompt = e.mode == HIMMEL_EDIT_JOIN ? NULL : r.prompt;
+    if (!strstr(ending, ".mp4")) r.kind = HIMMEL_IMAGE;
+    for (int far = 0; far < 2; far++) {
+        if (far) e.reader = open_far, e.reader_user = &opened;
+        CHECK(!himmel_edit_run(ctx, &r, &e, NULL, &err), "%s: %s", what, err.message);
+        FILE *f = fopen(r.output, "rb");
+        if (!f) continue;
+        bytes[far] = malloc(16 << 20);
+        n[far] = fread(bytes[far], 1, 16 << 20, f);
+        fclose(f);
+    }
+    CHECK(opened > 0, "%s: nothing was asked for", what);
+    CHECK(n[0] > 0 && n[0] == n[1] && !memcmp(bytes[0], bytes[1], n[0]), "%s: %zu bytes, from far %zu, others", what, n[0], n[1]);
+    free(bytes[0]), free(bytes[1]);
+}
+
+static void test_far(himmel_ctx *ctx)
+{
+    const himmel_clip clips[2] = {{.path = in_dir("a.mp4")}, {in_dir("b.mp4"), 0.5, 0}};
+    himmel_edit e = himmel_edit_default();
+    e.mode = HIMMEL_EDIT_JOIN, e.clips = clips, e.n_clips = 2, e.between = 1;
+    same_from_far(ctx, "blend", e, "far.mp4"); /* with the sound of a */
+    e = himmel_edit_default();
+    e.mode = HIMMEL_EDIT_CHANGE, e.clips = clips, e.n_clips = 1, e.box[2] = 30, e.box[3] = 40;
+    same_from_far(ctx, "inpaint", e, "far.mp4");
+    himmel_error err = {0};
+    himmel_request r = request(in_dir("none.mp4"));
+    int opened = 0;
+    const himmel_clip none = {.path = in_dir("there-is-none.mp4")};
+    e.clips = &none, e.reader = open_far, e.reader_user = &opened;
+    CHECK(himmel_edit_run(ctx, &r, &e, NULL, &err) == HIMMEL_EFORMAT && strstr(err.message, "there-is-none"), "%s", err.message);
+}
+
 static void test_cards(himmel_ctx *ctx)
 {
     himmel_error err = {0};
@@ -447,6 +517,7 @@ int main(void)
     test_place(ctx);
     test_join(ctx);
     test_sound(ctx);
+    test_far(ctx);
     test_cards(ctx);
     test_errors(ctx);
     test_cancel(ctx);
