@@ -13,7 +13,8 @@ for f in src/base/*.c src/world/*.c src/train/scenes.c src/text/tokenizer.c src/
 done
 if [ -n "$nvcc" ] && [ "${2:-}" != host ]; then
     # shellcheck disable=SC2086
-    "$nvcc" -std=c++17 -O3 -arch="${CUDA_ARCH:-native}" -Xcompiler -fPIC -diag-suppress 1675 $inc -c twin/world.cu -o "$tmp/world_cu.o"
+    "$nvcc" -std=c++17 -O3 -arch="${CUDA_ARCH:-native}" -Xcompiler -fPIC -diag-suppress 1675 $inc -c twin/world.cu -o "$tmp/world_cu.o" &
+    "$nvcc" -std=c++17 -O3 -arch="${CUDA_ARCH:-native}" -Xcompiler -fPIC -c twin/mix.cu -o "$tmp/mix_cu.o"
     wait
     "$nvcc" -shared -Xcompiler -fopenmp -o "$out" "$tmp"/*.o -lm
 else

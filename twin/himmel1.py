@@ -236,35 +236,50 @@ def local_mix(w, x, grid):
     return y.reshape(B, N, D)
 
 
+def told(known, mod):
+    """mod [b,2,D]: of unknown and of known tokens -> [b,N,D]."""
+    return torch.where(known[..., None], mod[:, 1:2], mod[:, 0:1])
+
+
+def modulate(x, known, shift, scale, eps):
+    return (rms_norm(x, None, eps).float() * (1 + told(known, scale)) + told(known, shift)).to(x.dtype)
+
+
+def gated(x, h, known, gate):
+    return (x + h * told(known, gate)).to(x.dtype)
+
+
+def norm_rotate(x, w, cos, sin):
+    return rotate(rms_norm(x, w, 1e-5), (cos, sin))
+
+
+KERNELS = {"modulate": modulate, "gated": gated, "norm_rotate": norm_rotate, "local_mix": local_mix}  # a trainer may put faster ones here
+
+
 def dit_block(p, c, x, ada, known, rope, text, text_bias, grid, caption):
     """p: the block's parameters by their short names; ada [b,2,6,D], b = B or 1; grid: of local_mix; caption [B,1,C]: its mean or None."""
-    heads, eps = c["num_attention_heads"], c["norm_eps"]
-    mod = (ada + p["scale_shift_table"]).float()
-
-    def m(s):  # of a token's own level: [b,N,D]
-        return torch.where(known[..., None], mod[:, 1:2, s], mod[:, 0:1, s])
-
-    h = (rms_norm(x, None, eps).float() * (1 + m(1)) + m(0)).to(x.dtype)
+    heads, eps, k_ = c["num_attention_heads"], c["norm_eps"], KERNELS
+    m = (ada + p["scale_shift_table"]).float().unbind(2)
+    h = k_["modulate"](x, known, m[0], m[1], eps)
     w = torch.cat([p[f"attn1.to_{a}.weight"] for a in "qkv"])
     q, k, v = F.linear(h, w, torch.cat([p[f"attn1.to_{a}.bias"] for a in "qkv"])).chunk(3, -1)
-    q, k = (rotate(rms_norm(t, p[f"attn1.{n}_norm.weight"], 1e-5), rope) for t, n in ((q, "q"), (k, "k")))
+    q, k = (k_["norm_rotate"](t, p[f"attn1.{n}_norm.weight"], rope[0], rope[1]) for t, n in ((q, "q"), (k, "k")))
     h = linear(p, "attn1.to_out.0", attend(q, k, v, heads, None))
-    x = (x + h * m(2)).to(x.dtype)
+    x = k_["gated"](x, h, known, m[2])
     q = rms_norm(linear(p, "attn2.to_q", x), p["attn2.q_norm.weight"], 1e-5)
     k = rms_norm(linear(p, "attn2.to_k", text), p["attn2.k_norm.weight"], 1e-5)
     x = (x + linear(p, "attn2.to_out.0", attend(q, k, linear(p, "attn2.to_v", text), heads, None, text_bias))).to(x.dtype)
-    h = (rms_norm(x, None, eps).float() * (1 + m(4)) + m(3)).to(x.dtype)
+    h = k_["modulate"](x, known, m[3], m[4], eps)
     if c.get("local_mixing"):
         w = p["local_mix.weight"]
         if caption is not None:  # what the neighbours say times what the caption says
             w = w + p["local_mix.caption.weight"] * linear(p, "local_mix.gate", caption).float()
-        near = h + local_mix(w, h, grid)
-        h = near.to(x.dtype)
+        h = (h + k_["local_mix"](w, h, grid)).to(x.dtype)
     h = linear(p, "ff.net.2", gelu(linear(p, "ff.net.0.proj", h)))
-    return (x + h * m(5)).to(x.dtype)
+    return k_["gated"](x, h, known, m[5])
 
 
-def dit(p, c, x, levels, known, rope, where, text, mask, grid, block=dit_block, act=None, tap=0):
+def dit(p, c, x, levels, known, rope, where, text, mask, grid, act=None, tap=0):
     """Velocity of x [B,N,K]. levels [b,2]: noise level of unknown and known tokens, b = B or 1; known [b,N] bool;
     where: of place(), on x's device; grid: (T, gh, gw) of the film's tokens, extra stills behind them; text [B,M,d], mask [B,M] 1 = token. act: dtype of the residual stream (None: x's).
     tap: with the tokens after that many blocks, for a loss of their own."""
@@ -291,7 +306,7 @@ def dit(p, c, x, levels, known, rope, where, text, mask, grid, block=dit_block, 
     x = x if act is None else x.to(act)
     for i in range(c["num_layers"]):
         n = f"transformer_blocks.{i}."
-        x = block({k[len(n):]: v for k, v in p.items() if k.startswith(n)}, c, x, ada, known, rope, text, bias, grid, caption)
+        x = dit_block({k[len(n):]: v for k, v in p.items() if k.startswith(n)}, c, x, ada, known, rope, text, bias, grid, caption)
         if i + 1 == tap:
             half = x
     mod = (e[:, :, None] + p["scale_shift_table"]).float()

@@ -5,6 +5,7 @@ A run is its state file; batches are functions of (seed, step), so that a resume
 encoder is frozen, as in the C recipe (docs/training-log.md). src/train/dit.c and batch.c have the reasons.
 """
 import argparse
+import ctypes
 import glob
 import math
 import os
@@ -110,6 +111,39 @@ def make_batch(d, B, T, extra, codec, o, seed, level=None):
                 levels=torch.stack((level, torch.zeros_like(level)), 1), known=known, ids=ids, share=share, told=told)
 
 
+class Mix(torch.autograd.Function):
+    """himmel1.local_mix by twin/mix.cu: bf16 activations and a filter a sample, on a GPU."""
+
+    @staticmethod
+    def use(path):
+        Mix.lib = ctypes.CDLL(os.path.abspath(path))
+        return lambda w, x, grid: Mix.apply(w.expand(x.shape[0], 27, x.shape[2]).float().contiguous(), x.contiguous(), grid)
+
+    @staticmethod
+    def call(name, a, b, c, x, grid, *more):
+        p = [ctypes.c_void_p(t.data_ptr()) for t in (a, b, c)]
+        size = (x.shape[0], grid[0], x.shape[1] // (grid[1] * grid[2]), grid[1], grid[2], x.shape[2])
+        if getattr(Mix.lib, name)(*p, *size, *more, ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)):
+            raise RuntimeError(f"{name} could not be started")
+
+    @staticmethod
+    def forward(ctx, w, x, grid):
+        ctx.save_for_backward(w, x)
+        ctx.grid, y = grid, torch.empty_like(x)
+        if x.dtype != torch.bfloat16:
+            raise TypeError("bf16 activations only")
+        Mix.call("tw_mix", x, w, y, x, grid, 0)
+        return y
+
+    @staticmethod
+    def backward(ctx, dy):
+        (w, x), dy = ctx.saved_tensors, dy.to(torch.bfloat16).contiguous()
+        dx, dw = torch.empty_like(x), torch.zeros_like(w)
+        Mix.call("tw_mix", dy, w, dx, x, ctx.grid, 1)
+        Mix.call("tw_mix_filter", x, dy, dw, x, ctx.grid)
+        return dw, dx, None
+
+
 class Trainer:
     def __init__(self, o):
         self.o, self.device = o, o.device
@@ -132,15 +166,40 @@ class Trainer:
         self.step, self.samples, self.seconds = 0, 0, 0.0
         self.log = open(o.log, "a") if o.log else None
         self.act = torch.float32 if o.f32 else torch.bfloat16
-        self.block = h.dit_block
         self.graphs, self.seen, self.ropes, self.places = {}, {}, {}, {}
         if os.path.exists(o.state):
             t, meta = h.load(o.state)
             self.opt.restore(t, h.DIT, o.state)
             a, b, s = meta["progress"].split()
             self.step, self.samples, self.seconds = int(a), int(b), float(s)
-        if o.compile and o.device != "cpu":
-            self.block = torch.compile(h.dit_block, dynamic=True)
+        if o.device != "cpu":
+            self.faster()
+
+    def faster(self):
+        """Kernels of our own for neighbours, compiled ones for chains of small operations; each is checked on the spot, and one
+        that cannot be had, or answers otherwise than the plain function, is not used."""
+        o, D = self.o, self.c["num_attention_heads"] * self.c["attention_head_dim"]
+        g = torch.Generator(o.device).manual_seed(1)
+        r = lambda *s: torch.randn(*s, generator=g, device=o.device)
+        grid, N = (3, 5, 6), 4 * 30  # a frame stands alone behind the film
+        known = r(2, N) > 1
+        cases = {"local_mix": (r(2, 27, D), r(2, N, D).to(self.act), grid), "modulate": (r(2, N, D).to(self.act), known, r(2, 2, D), r(2, 2, D), 1e-6),
+                 "gated": (r(2, N, D).to(self.act), r(2, N, D).to(self.act), known, r(2, 2, D)), "norm_rotate": (r(2, N, D).to(self.act), r(D), r(N, D // 2), r(N, D // 2))}
+        for name, args in cases.items():
+            plain, args = h.KERNELS[name], tuple(a.requires_grad_() if torch.is_tensor(a) and a.is_floating_point() and a.shape[-1] == D else a for a in args)
+            leaves = [a for a in args if torch.is_tensor(a) and a.requires_grad]
+            try:
+                made = Mix.use(o.lib) if name == "local_mix" else torch.compile(plain, dynamic=True)
+                at, want, have = time.time(), plain(*args), made(*args)
+                cot = r(*want.shape)
+                a, b = ([v.float(), *(t.float() for t in torch.autograd.grad((v.float() * cot).sum(), leaves))] for v in (want, have))
+                far = max(float((x - y).norm() / x.norm()) for x, y in zip(a, b))
+                if not far < 0.02:
+                    raise ValueError(f"its answer is {far:.3f} off")
+                h.KERNELS[name] = made
+                self.say(f"kernel {name}: {far:.1e} off the plain one, {time.time() - at:.1f} s")
+            except Exception as e:
+                self.say(f"no kernel {name}: {type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}")
 
     def say(self, text, end="\n"):
         print(text, end=end, flush=True)
@@ -166,7 +225,7 @@ class Trainer:
             with torch.no_grad():
                 text = self.m.text(b["ids"], mask)
             tap = max(1, self.c["num_layers"] // 2) if layout else 0
-            v = h.dit(p, self.c, b["x"], b["levels"], b["known"], (b["rope"][0], b["rope"][1]), b["place"], text, mask, b["grid"], self.block, self.act, tap)
+            v = h.dit(p, self.c, b["x"], b["levels"], b["known"], (b["rope"][0], b["rope"][1]), b["place"], text, mask, b["grid"], self.act, tap)
             if layout:  # the subject's map from the features halfway (src/train/dit.c)
                 v, half = v
                 told = h.linear(p, LAYOUT, h.rms_norm(half, None, self.c["norm_eps"]))
@@ -179,18 +238,15 @@ class Trainer:
         return loss.detach()
 
     def run_step(self, b):
-        """One step on batch b. What a version of PyTorch cannot compile or capture runs plainly: nothing is learnt before a
-        step's last part, the optimiser, so that a step that broke can be done again."""
+        """One step on batch b. A version of PyTorch that cannot capture a graph runs plainly: nothing is learnt before a step's
+        last part, the optimiser, so that a step that broke can be done again."""
         try:
             return self.try_step(b)
         except Exception as e:
-            if self.block is h.dit_block and not self.o.graph or self.device == "cpu":
+            if not self.o.graph or self.device == "cpu":
                 raise
-            what = "graph" if self.block is h.dit_block else "compiled"
-            self.say(f"no {what} step: {type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}")
-            if what == "graph":
-                self.o.graph = 0
-            self.block = h.dit_block
+            self.say(f"no graph step: {type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}")
+            self.o.graph = 0
             self.opt.g.zero_()
             return self.run_step(b)
 
@@ -326,11 +382,11 @@ def options():
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("model", "data", "state", "out"):
         a.add_argument("--" + name, required=True)
-    for name in ("val", "log"):
+    for name in ("val", "log", "lib"):
         a.add_argument("--" + name)
     a.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     for name, value in (("steps", 10**9), ("batch-tokens", 27648), ("seed", 1), ("val-every", 2000), ("save-every", 2000), ("layers", 8),
-                        ("heads", 5), ("warmup", 50), ("frames", 11), ("compile", 1), ("graph", 1)):
+                        ("heads", 5), ("warmup", 50), ("frames", 11), ("graph", 0)):
         a.add_argument("--" + name, type=int, default=value)
     for name, value in (("seconds", 1e9), ("images", 0.5), ("lr", 1e-3), ("lr-muon", 0.02), ("ema", 0.999), ("known", 0.5), ("t-mean", 1.5),
                         ("t-scale", 1.8), ("subject", 1.0), ("layout", 0.2), ("decay", 0.0)):
