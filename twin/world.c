@@ -2,6 +2,7 @@
  * The composition of a scene and the state of a moment are src/world's own, on the host; pixels are drawn by world.cu. */
 #include <stdlib.h>
 
+#include "train/probe.h"
 #include "train/scenes.h"
 #include "world.h"
 
@@ -22,6 +23,27 @@ int tw_captions(const uint8_t *spiece, int64_t len, const int64_t *seeds, int n,
     hm_tok_free(tok);
     return 0;
 }
+
+/* Facts of the probe's scenes: training's (not held out), or its test's (held out), from the seed `at` after their first; start
+ * seconds; labels [n][2: as it is, mirrored][facts], 255 where a fact cannot be asked. Returns `at` for the next call. */
+uint64_t tw_probe_scenes(int test, uint64_t at, int n, int64_t *seeds, float *start, uint8_t (*label)[2][HM_N_FACTS])
+{
+    const uint64_t first = test ? HM_PROBE_TEST_SEEDS : HM_PROBE_TRAIN_SEEDS;
+    uint64_t seed = first + at;
+    for (int i = 0; i < n; i++) {
+        hm_scene s;
+        if (test) hm_held_out_scene(&s, &seed);
+        else do hm_scene_random(&s, seed++); while (hm_held_out(&s));
+        seeds[i] = (int64_t)s.seed;
+        start[i] = hm_clip_start(s.seed, 1 + HM_PROBE_SECONDS);
+        for (int m = 0; m < 2; m++, hm_scene_mirror(&s))
+            for (int f = 0; f < HM_N_FACTS; f++) label[i][m][f] = hm_probe_askable(&s) >> f & 1 ? s.fact[f] : 255;
+    }
+    return seed - first;
+}
+
+int tw_fact_size(int f) { return f < HM_N_FACTS ? hm_fact_size((hm_fact)f) : 0; }
+const char *tw_fact_name(int f) { return hm_fact_name((hm_fact)f); }
 
 /* n pictures: scene seed[i], without its subject where bare[i], at t[i] seconds, the part place[i] = (x, y) of a whole of
  * (whole_w, whole_h)[i]; each w x h pixels -> rgb [n][h][w][3] (device memory in a CUDA build). NULL, or what went wrong. */

@@ -22,22 +22,6 @@ enum { POOL = 3072 };
 
 /* ---- footage ---- */
 
-void hm_held_out_scene(hm_scene *s, uint64_t *first)
-{
-    do hm_scene_random(s, (*first)++);
-    while (!hm_held_out(s));
-}
-
-uint32_t hm_probe_askable(const hm_scene *s)
-{
-    uint32_t ask = (1u << HM_N_FACTS) - 1;
-    const int subject = s->fact[HM_FACT_SUBJECT];
-    if (s->fact[HM_FACT_COLOUR] == HM_COLOUR_NONE) ask &= ~(1u << HM_FACT_COLOUR);
-    if (s->fact[HM_FACT_COUNT] == 0) ask &= ~(1u << HM_FACT_COUNT);
-    if (subject == HM_SUBJECT_NONE || subject == HM_SUBJECT_SHOOTING_STARS) ask &= ~(1u << HM_FACT_SIDE);
-    return ask;
-}
-
 void hm_probe_quantise(const float *rgb, uint8_t *frame)
 {
     for (size_t i = 0; i < HM_PROBE_FRAME_BYTES; i++) {
@@ -77,7 +61,7 @@ typedef struct {
     hm_params ps;
     hm_probe_net net;
     hm_graph *g;
-    float *x;        /* [batch][7][36][64][24] */
+    float *x;        /* [batch][7][36][64][28] */
     int32_t *labels; /* [facts][batch] */
     double accuracy[HM_N_FACTS];
     char said[400]; /* accuracies in words */

@@ -3,7 +3,7 @@
  * It measures himmel-1 (himmel eval) and is no part of it: own architecture, own seeds, own footage; never
  * used in training or in the choice of a model. What it sees of a film of three seconds: frames 4, 13, .. 67
  * at 24 fps, 128 x 72 pixels.
- *   frames -> 7 pairs (picture, change to the next) -> 2-D convolutions -> per pair 256 values
+ *   frames -> 7 pairs (picture, change to the next, flow) -> 2-D convolutions -> per pair 448 values
  *          -> mean, late minus early, mean |change| over the pairs -> 64 values, the feature space
  *          -> one head per fact */
 #ifndef HM_TRAIN_PROBE_H
@@ -11,7 +11,7 @@
 
 #include "formats/safetensors.h"
 #include "text/t5.h"
-#include "world/scene.h"
+#include "train/scenes.h"
 
 enum {
     HM_PROBE_W = 128,
@@ -22,8 +22,8 @@ enum {
     HM_PROBE_FRAME_BYTES = HM_PROBE_W * HM_PROBE_H * 3,
     HM_PROBE_CLIP_BYTES = HM_PROBE_FRAMES * HM_PROBE_FRAME_BYTES,
     HM_PROBE_SECONDS = 3,
-    HM_PROBE_IN = 24,
-    HM_PROBE_CLIP_INPUT = HM_PROBE_PAIRS * 2 * HM_PROBE_FRAME_BYTES
+    HM_PROBE_IN = 28,
+    HM_PROBE_CLIP_INPUT = HM_PROBE_PAIRS * (HM_PROBE_H / 2) * (HM_PROBE_W / 2) * HM_PROBE_IN
 };
 
 /* Frame number (24 fps) of the probe's frame i. */
@@ -35,29 +35,24 @@ static inline int hm_probe_frame(int i) { return 4 + 9 * i; }
 #define HM_PROBE_TEST_SEEDS (6ull << 44)
 #define HM_EVAL_SEEDS (7ull << 44)
 
-/* The n-th (0..) scene whose combination of facts is held out, counted from seed first; *first becomes the
- * seed after it. */
-void hm_held_out_scene(hm_scene *s, uint64_t *first);
-
-/* Which facts of a scene can be asked, one bit each: colour, count and side only where they apply. */
-uint32_t hm_probe_askable(const hm_scene *s);
-
 /* The probe's view of a scene from second t0 on: clip [8][72][128][3]. */
 himmel_status hm_probe_render(const hm_scene *s, double t0, uint8_t *clip, himmel_error *err);
 /* One picture [72][128][3] float -> frame of a clip. */
 void hm_probe_quantise(const float *rgb, uint8_t *frame);
 
 /* ---- the network ---- */
-enum { HM_PROBE_N_SLOTS = 48 };
+enum { HM_PROBE_N_SLOTS = 72 };
 typedef struct {
     hm_tensor *slot[HM_PROBE_N_SLOTS];
 } hm_probe_net;
 himmel_status hm_probe_params(hm_probe_net *n, hm_param_fn *fn, void *user, himmel_error *err);
-/* x [B*7,36,64,24] -> logits per fact [B,size]; *feature (may be NULL) [B,64]. */
+/* x [B*7,36,64,28] -> logits per fact [B,size]; *feature (may be NULL) [B,64]. */
 void hm_probe_forward(hm_graph *g, const hm_probe_net *n, hm_tensor *x, int64_t B,
                       hm_tensor *logits[HM_N_FACTS], hm_tensor **feature);
-/* Network input of one clip [7][36][64][24] f32 from frames [8][72][128][3] in [0,1]: of each 2 x 2 pixels
- * the colours, then their change to the next frame; channel = (c*2 + dy)*2 + dx. */
+/* Network input of one clip [7][36][64][28] f32 from frames [8][72][128][3] in [0,1]: of each 2 x 2 pixels
+ * the colours, then their change to the next frame, channel = (c*2 + dy)*2 + dx; then how far brightness moves along
+ * its gradient, x and y (right and down are positive): from this frame to the next, in cells of 2 x 2 pixels,
+ * and between frames up to 5 apart around the two, in cells of 4 x 4. */
 void hm_probe_input(const float *frames, float *x);
 
 /* ---- a trained one ---- */

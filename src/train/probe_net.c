@@ -1,8 +1,10 @@
 /* probe_net.c - the probe's network, and a trained one at work.   SPDX-License-Identifier: MIT
  *
- *   x [B*7,36,64,24] -conv-> 32 -conv/2-> [18,32,64] -conv/2-> [9,16,96] -conv, added-> 96
- *     -conv/2-> [5,8,128] -> mean over the map 128 | 16 a place, all places -> 128  = 256 a pair
- *   mean | last three minus first three | mean |change| over the pairs -> 64 (feature) -gelu-> heads
+ *   x [B*7,36,64,28] -conv-> 48 -conv/2-> [18,32,96] -conv, added-> 96 -conv/2-> [9,16,128] -conv, added, twice->
+ *     -conv/2-> [5,8,160] -> mean over the map 160 | 24 a place, all places -> 160
+ *     [18,32,96] -> 8 queries look at all places: 16 values of each, for what is too small for the last map
+ *   = 448 a pair
+ *   mean | last three minus first three | mean |change| over the pairs -> 256 -gelu-> 64 (feature) -gelu-> heads
  * LayerNorm over the channels after every convolution but the first. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +12,8 @@
 
 #include "train/probe.h"
 
-enum { C1 = 32, C2 = 64, C3 = 96, C4 = 128, CP = 16, MAP_H = 5, MAP_W = 8, PAIR = 256 };
+enum { C1 = 48, C2 = 96, C3 = 128, C4 = 160, CP = 24, CM = 160, MAP_H = 5, MAP_W = 8, FINE = 18 * 32, QUERIES = 8,
+       CQ = 16 * QUERIES, CH = 256, PAIR = C4 + CM + CQ };
 enum {
     S_C1_W,
     S_C1_B,
@@ -30,10 +33,25 @@ enum {
     S_C5_B,
     S_N5_W,
     S_N5_B,
+    S_C6_W,
+    S_C6_B,
+    S_N6_W,
+    S_N6_B,
+    S_C7_W,
+    S_C7_B,
+    S_N7_W,
+    S_N7_B,
     S_PLACE_W,
     S_PLACE_B,
     S_MAP_W,
     S_MAP_B,
+    S_QUERY,
+    S_KEY_W,
+    S_KEY_B,
+    S_VALUE_W,
+    S_VALUE_B,
+    S_HIDDEN_W,
+    S_HIDDEN_B,
     S_FEATURE_W,
     S_FEATURE_B,
     S_HEADS
@@ -52,23 +70,38 @@ himmel_status hm_probe_params(hm_probe_net *n, hm_param_fn *fn, void *user, himm
                         {"conv2.bias", 1, {C2}},
                         {"norm2.weight", 1, {C2}},
                         {"norm2.bias", 1, {C2}},
-                        {"conv3.weight", 4, {C3, 3, 3, C2}},
-                        {"conv3.bias", 1, {C3}},
-                        {"norm3.weight", 1, {C3}},
-                        {"norm3.bias", 1, {C3}},
-                        {"conv4.weight", 4, {C3, 3, 3, C3}},
+                        {"conv3.weight", 4, {C2, 3, 3, C2}},
+                        {"conv3.bias", 1, {C2}},
+                        {"norm3.weight", 1, {C2}},
+                        {"norm3.bias", 1, {C2}},
+                        {"conv4.weight", 4, {C3, 3, 3, C2}},
                         {"conv4.bias", 1, {C3}},
                         {"norm4.weight", 1, {C3}},
                         {"norm4.bias", 1, {C3}},
-                        {"conv5.weight", 4, {C4, 3, 3, C3}},
-                        {"conv5.bias", 1, {C4}},
-                        {"norm5.weight", 1, {C4}},
-                        {"norm5.bias", 1, {C4}},
+                        {"conv5.weight", 4, {C3, 3, 3, C3}},
+                        {"conv5.bias", 1, {C3}},
+                        {"norm5.weight", 1, {C3}},
+                        {"norm5.bias", 1, {C3}},
+                        {"conv6.weight", 4, {C3, 3, 3, C3}},
+                        {"conv6.bias", 1, {C3}},
+                        {"norm6.weight", 1, {C3}},
+                        {"norm6.bias", 1, {C3}},
+                        {"conv7.weight", 4, {C4, 3, 3, C3}},
+                        {"conv7.bias", 1, {C4}},
+                        {"norm7.weight", 1, {C4}},
+                        {"norm7.bias", 1, {C4}},
                         {"place.weight", 2, {CP, C4}},
                         {"place.bias", 1, {CP}},
-                        {"map.weight", 2, {PAIR - C4, MAP_H * MAP_W * CP}},
-                        {"map.bias", 1, {PAIR - C4}},
-                        {"feature.weight", 2, {HM_PROBE_D, 3 * PAIR}},
+                        {"map.weight", 2, {CM, MAP_H * MAP_W * CP}},
+                        {"map.bias", 1, {CM}},
+                        {"query", 2, {1, CQ}},
+                        {"key.weight", 2, {CQ, C2}},
+                        {"key.bias", 1, {CQ}},
+                        {"value.weight", 2, {CQ, C2}},
+                        {"value.bias", 1, {CQ}},
+                        {"hidden.weight", 2, {CH, 3 * PAIR}},
+                        {"hidden.bias", 1, {CH}},
+                        {"feature.weight", 2, {HM_PROBE_D, CH}},
                         {"feature.bias", 1, {HM_PROBE_D}}};
     himmel_status rc = HIMMEL_OK;
     for (int i = 0; !rc && i < S_HEADS; i++)
@@ -84,22 +117,63 @@ himmel_status hm_probe_params(hm_probe_net *n, hm_param_fn *fn, void *user, himm
     return rc;
 }
 
+/* ---- input ---- */
+
+enum { CELL_H = HM_PROBE_H / 2, CELL_W = HM_PROBE_W / 2, CELLS = CELL_H * CELL_W };
+
+/* Brightness of a frame: in cells of 2 x 2 pixels, and of 4 x 4. */
+static void brightness(const float *frame, float *cell, float *large)
+{
+    for (int y = 0; y < CELL_H; y++)
+        for (int x = 0; x < CELL_W; x++) {
+            const float *a = frame + 3 * (2 * y * HM_PROBE_W + 2 * x), *b = a + 3 * HM_PROBE_W;
+            float sum = 0;
+            for (int c = 0; c < 6; c++) sum += a[c] + b[c];
+            cell[y * CELL_W + x] = sum / 12;
+        }
+    for (int y = 0; y < CELL_H / 2; y++)
+        for (int x = 0; x < CELL_W / 2; x++) {
+            const float *a = cell + 2 * y * CELL_W + 2 * x;
+            large[y * (CELL_W / 2) + x] = (a[0] + a[1] + a[CELL_W] + a[CELL_W + 1]) / 4;
+        }
+}
+
+/* Normal flow of (x, y) from a to b, both h x w: the part of a movement along the gradient, where there is one. */
+static void flow(const float *a, const float *b, int h, int w, int x, int y, float gain, float to[2])
+{
+    const int l = y * w + HM_MAX(x - 1, 0), r = y * w + HM_MIN(x + 1, w - 1), u = HM_MAX(y - 1, 0) * w + x,
+              d = HM_MIN(y + 1, h - 1) * w + x;
+    const float gx = (a[r] + b[r] - a[l] - b[l]) / 4, gy = (a[d] + b[d] - a[u] - b[u]) / 4;
+    const float s = gain * (a[y * w + x] - b[y * w + x]) / (gx * gx + gy * gy + 2e-4f);
+    to[0] = HM_MAX(-4.0f, HM_MIN(4.0f, s * gx));
+    to[1] = HM_MAX(-4.0f, HM_MIN(4.0f, s * gy));
+}
+
 void hm_probe_input(const float *frames, float *x)
 {
     const size_t row = 3 * HM_PROBE_W;
-    for (int p = 0; p < HM_PROBE_PAIRS; p++)
-        for (int y = 0; y < HM_PROBE_H; y += 2)
-            for (int i = 0; i < HM_PROBE_W; i += 2, x += HM_PROBE_IN)
+    float cell[HM_PROBE_FRAMES][CELLS], large[HM_PROBE_FRAMES][CELLS / 4];
+    for (int f = 0; f < HM_PROBE_FRAMES; f++) brightness(frames + (size_t)f * HM_PROBE_FRAME_BYTES, cell[f], large[f]);
+    for (int p = 0; p < HM_PROBE_PAIRS; p++) {
+        const int from = HM_MAX(p - 2, 0), to = HM_MIN(p + 3, HM_PROBE_FRAMES - 1);
+        for (int y = 0; y < CELL_H; y++)
+            for (int i = 0; i < CELL_W; i++, x += HM_PROBE_IN) {
                 for (int q = 0; q < 4; q++) {
-                    const float *a = frames + (size_t)p * HM_PROBE_FRAME_BYTES + (size_t)(y + q / 2) * row +
-                                     3 * (i + q % 2);
+                    const float *a = frames + (size_t)p * HM_PROBE_FRAME_BYTES + (size_t)(2 * y + q / 2) * row +
+                                     3 * (2 * i + q % 2);
                     for (int c = 0; c < 3; c++) {
                         x[4 * c + q] = 2 * a[c] - 1;
                         x[12 + 4 * c + q] =
                             4 * (a[HM_PROBE_FRAME_BYTES + c] - a[c]); /* changes are small: about unit size */
                     }
                 }
+                flow(cell[p], cell[p + 1], CELL_H, CELL_W, i, y, 4, x + 24);
+                flow(large[from], large[to], CELL_H / 2, CELL_W / 2, i / 2, y / 2, 16 / (float)(to - from), x + 26);
+            }
+    }
 }
+
+/* ---- network ---- */
 
 static hm_tensor *conv(hm_graph *g, const hm_probe_net *n, int slot, hm_tensor *x, int stride, bool relu)
 {
@@ -113,14 +187,28 @@ static hm_tensor *conv_norm(hm_graph *g, const hm_probe_net *n, int slot, hm_ten
     return hm_relu(g, hm_layernorm(g, y, n->slot[slot + 2], n->slot[slot + 3], 1e-5f));
 }
 
-/* What one pair shows: x [n,36,64,24] -> [n,256]. */
+/* Each query's 16 values from all places of h [count,FINE,C2] -> [count,CQ]. A query is a head of its own. */
+static hm_tensor *looks(hm_graph *g, const hm_probe_net *n, hm_tensor *h, int64_t count)
+{
+    hm_tensor *rows = hm_zeros(g, HM_I32, HM_DIMS(count)); /* the one row of queries, for every pair */
+    hm_tensor *q = hm_gather_rows(g, n->slot[S_QUERY], hm_is_plan(g) ? NULL : rows->data, count);
+    q = hm_reshape(g, hm_cast(g, q, hm_act(g)), HM_DIMS(count, 1, CQ));
+    hm_tensor *k = hm_linear(g, h, n->slot[S_KEY_W], n->slot[S_KEY_B]);
+    hm_tensor *v = hm_linear(g, h, n->slot[S_VALUE_W], n->slot[S_VALUE_B]);
+    return hm_reshape(g, hm_attention(g, q, k, v, QUERIES, 1.0f, NULL, NULL), HM_DIMS(count, CQ));
+}
+
+/* What one pair shows: x [n,36,64,28] -> [n,PAIR]. */
 static hm_tensor *pairs(hm_graph *g, const hm_probe_net *n, hm_tensor *x, int64_t count)
 {
     hm_tensor *h = conv(g, n, S_C1_W, x, 1, true);
     h = conv_norm(g, n, S_C2_W, h, 2);
-    h = conv_norm(g, n, S_C3_W, h, 2);
-    h = hm_add_t(g, h, conv_norm(g, n, S_C4_W, h, 1));
-    h = conv_norm(g, n, S_C5_W, h, 2);
+    h = hm_add_t(g, h, conv_norm(g, n, S_C3_W, h, 1));
+    hm_tensor *seen = looks(g, n, hm_reshape(g, h, HM_DIMS(count, FINE, C2)), count);
+    h = conv_norm(g, n, S_C4_W, h, 2);
+    h = hm_add_t(g, h, conv_norm(g, n, S_C5_W, h, 1));
+    h = hm_add_t(g, h, conv_norm(g, n, S_C6_W, h, 1));
+    h = conv_norm(g, n, S_C7_W, h, 2);
     const int64_t places = MAP_H * MAP_W;
     h = hm_reshape(g, h, HM_DIMS(count, places, C4));
     hm_tensor *one = hm_new(g, HM_F32, HM_DIMS(count, places));
@@ -130,7 +218,7 @@ static hm_tensor *pairs(hm_graph *g, const hm_probe_net *n, hm_tensor *x, int64_
     hm_tensor *where = hm_relu(g, hm_linear(g, h, n->slot[S_PLACE_W], n->slot[S_PLACE_B]));
     where = hm_reshape(g, where, HM_DIMS(count, places * CP));
     where = hm_linear_gelu(g, where, n->slot[S_MAP_W], n->slot[S_MAP_B]);
-    return hm_concat(g, hm_cast(g, all, hm_act(g)), where, 1);
+    return hm_concat(g, hm_concat(g, hm_cast(g, all, hm_act(g)), where, 1), seen, 1);
 }
 
 /* Mean over the pairs from..to-1 of y [B,P,D] -> [B,D] in activation dtype. */
@@ -154,6 +242,7 @@ void hm_probe_forward(hm_graph *g, const hm_probe_net *n, hm_tensor *x, int64_t 
     change = hm_add_t(g, hm_relu(g, change), hm_relu(g, hm_scale_t(g, change, -1)));
     change = mean_of(g, change, B, P - 1, 0, P - 1);
     hm_tensor *z = hm_concat(g, hm_concat(g, mean, late, 1), change, 1);
+    z = hm_linear_gelu(g, z, n->slot[S_HIDDEN_W], n->slot[S_HIDDEN_B]);
     z = hm_linear(g, z, n->slot[S_FEATURE_W], n->slot[S_FEATURE_B]);
     if (feature) *feature = z;
     hm_tensor *h = hm_gelu(g, z);

@@ -15,6 +15,22 @@ bool hm_held_out(const hm_scene *s)
     return h % 16 == 0;
 }
 
+void hm_held_out_scene(hm_scene *s, uint64_t *first)
+{
+    do hm_scene_random(s, (*first)++);
+    while (!hm_held_out(s));
+}
+
+uint32_t hm_probe_askable(const hm_scene *s)
+{
+    uint32_t ask = (1u << HM_N_FACTS) - 1;
+    const int subject = s->fact[HM_FACT_SUBJECT];
+    if (s->fact[HM_FACT_COLOUR] == HM_COLOUR_NONE) ask &= ~(1u << HM_FACT_COLOUR);
+    if (s->fact[HM_FACT_COUNT] == 0) ask &= ~(1u << HM_FACT_COUNT);
+    if (subject == HM_SUBJECT_NONE || subject == HM_SUBJECT_SHOOTING_STARS) ask &= ~(1u << HM_FACT_SIDE);
+    return ask;
+}
+
 float hm_clip_start(uint64_t seed, int T)
 {
     hm_rng r = hm_rng_at(seed, 0x7374617274ull);

@@ -11,6 +11,10 @@ enum { HM_SEEDS_PER_SCENE = 64, HM_MAX_TEXT_LEN = 512 };
 
 /* One combination of (time, weather, place, subject, colour) in 16 is kept for evaluation only. */
 bool hm_held_out(const hm_scene *s);
+/* The n-th (0..) scene whose combination of facts is held out, counted from seed first; *first becomes the seed after it. */
+void hm_held_out_scene(hm_scene *s, uint64_t *first);
+/* Which facts of a scene can be asked, one bit each: colour, count and side only where they apply. */
+uint32_t hm_probe_askable(const hm_scene *s);
 /* Start second of the clip of a scene in a cache of T latent frames: a clip fits within the scene's 10 seconds. */
 float hm_clip_start(uint64_t seed, int T);
 /* The next n suitable scenes from seed on: their seeds [n], start seconds [n], SHA-256 over their JSON. False: too few in
