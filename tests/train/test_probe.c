@@ -64,6 +64,40 @@ static void test_input(void)
     free(bytes);
 }
 
+/* A soft stripe walks to the right or down, a quarter of a pixel a frame: the flow has that direction where it is steep. */
+static void test_flow(void)
+{
+    float *frames = malloc(HM_PROBE_CLIP_BYTES * sizeof *frames), *x = malloc(HM_PROBE_CLIP_INPUT * sizeof *x);
+    if (!frames || !x) abort();
+    for (int k = 0; k < 4; k++) { /* right, left, down, up */
+        const float step = k % 2 ? -0.25f : 0.25f;
+        double sum[4] = {0};
+        for (int f = 0; f < HM_PROBE_FRAMES; f++)
+            for (int y = 0; y < HM_PROBE_H; y++)
+                for (int i = 0; i < HM_PROBE_W; i++) {
+                    const float at = (float)(k < 2 ? i - HM_PROBE_W / 2 : y - HM_PROBE_H / 2) - step * (float)f;
+                    for (int c = 0; c < 3; c++)
+                        frames[((size_t)(f * HM_PROBE_H + y) * HM_PROBE_W + (size_t)i) * 3 + (size_t)c] = expf(-at * at / 600);
+                }
+        hm_probe_input(frames, x);
+        const size_t cells = HM_PROBE_CLIP_INPUT / HM_PROBE_IN;
+        for (size_t i = 0; i < cells; i++)
+            for (int j = 0; j < 4; j++) sum[j] += x[i * HM_PROBE_IN + 24 + (size_t)j] / (double)cells;
+        const int along = k / 2, across = 1 - along;
+        const double sign = k % 2 ? -1 : 1;
+        CHECK(sign * sum[along] > 0.02 && sign * sum[2 + along] > 0.02, "direction %d: flow %g and %g", k, sum[along],
+              sum[2 + along]);
+        CHECK(fabs(sum[across]) < 1e-4 && fabs(sum[2 + across]) < 1e-4, "direction %d: nothing moves across", k);
+        /* on the flank, 16 pixels from the middle, where the stripe is wide for either cell: 1/8 cell a frame times 4; 1/16 times 16 */
+        const size_t cell = k < 2 ? 18 * 64 + 40 : (size_t)(26 * 64 + 32);
+        const float *p = x + ((size_t)3 * cells / HM_PROBE_PAIRS + cell) * HM_PROBE_IN + 24;
+        CHECK_NEAR(p[along], sign * 0.5, 0.05, "direction %d: %g", k, (double)p[along]);
+        CHECK_NEAR(p[2 + along], sign * 1.0, 0.15, "direction %d: %g", k, (double)p[2 + along]);
+    }
+    free(frames);
+    free(x);
+}
+
 typedef struct {
     double first, last;
     char line[400];
@@ -132,6 +166,7 @@ int main(void)
 {
     test_asking();
     test_input();
+    test_flow();
     test_training();
     return CHECK_END();
 }

@@ -11,7 +11,7 @@ fi
 dir=build/twin
 rm -rf $dir/shards
 mkdir -p $dir/shards
-cmake --build build --target himmel-twin-dump himmel-make-model | tail -1
+cmake --build build --target himmel-twin-dump himmel-twin-probe himmel-make-model | tail -1
 build/himmel-make-model $dir/tiny.safetensors
 build/himmel-twin-dump $dir/tiny.safetensors $dir/tiny.dump
 build/himmel-twin-dump weights/himmel-1.safetensors $dir/himmel-1.dump
@@ -28,6 +28,11 @@ build/himmel train cache --model $w --out $s/trainer --scenes 4 --latent-frames 
 "$PY" twin/world.py --lib $dir/libworld.so --model $w --out $s/twin --scenes 4 --latent-frames 3 --grid 9x16 --seed 700 --device cpu >/dev/null
 ./himmel-world sheet --n 24 --columns 4 --seed 1 >$dir/sheet.ppm
 "$PY" tests/twin/world.py $dir/libworld.so $w $s/trainer/*.st $s/program/*.st $s/twin/*.st $dir/sheet.ppm || ok=1
+# the scoring probe: trained for moments by the twin, read by both
+"$PY" twin/probe.py --device cpu --lib $dir/libworld.so --out $dir/probe.st --clips 64 --batch 8 --seconds 600 --steps 40 --render-seconds 600 \
+    --warmup 3 --ema 0.8 --test 16 >$dir/probe.log
+build/himmel-twin-probe $dir/probe.st $dir/probe.dump
+"$PY" tests/twin/probe.py $dir/libworld.so $dir/probe.st $dir/probe.dump || ok=1
 # the trainer: resumed = uninterrupted, and what it writes makes a picture
 sh tests/twin/train.sh "$PY" || ok=1
 [ $ok = 0 ] && echo "twin: all of it within the bars" || echo "twin: NOT all of it within the bars"
