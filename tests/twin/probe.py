@@ -41,8 +41,9 @@ def main(lib, probe, dump):
     say("clips: by more than one", float((delta > 1).float().mean()), 1e-4)
     frames = d["clips"].float() / 255
     say("input", far(twin.net_input(frames[:few]), d["x"]), 1e-4)
-    p = {k: v.float().requires_grad_() for k, v in file.items()}
-    logits, z = twin.forward(p, d["x"].clone(), sizes)
+    # In f64: of pictures that are alike the changes are 0, and where rounding makes them 1e-9, |change| has a gradient of either sign.
+    p = {k: v.double().requires_grad_() for k, v in file.items()}
+    logits, z = twin.forward(p, d["x"].double(), sizes)
     say("features", far(z, d["features"]), 1e-4)
     say("logits", max(far(v, d["logits." + k]) for k, v in logits.items()), 1e-4)
     loss = sum(F.cross_entropy(v, label[:few, 0, i], reduction="sum") / (label[:few, 0, i] >= 0).sum().clamp(min=1) for i, v in enumerate(logits.values()))
@@ -56,6 +57,7 @@ def main(lib, probe, dump):
             name, worst = k, far(v.grad, d["grad." + k])
     say(f"gradients, worst: {name}", worst, 1e-3)
     with torch.no_grad():
+        p = {k: v.float() for k, v in p.items()}
         seen = torch.stack([v.argmax(1) for v in twin.forward(p, twin.net_input(frames), sizes)[0].values()], 1)
     say(f"facts of {n} clips read otherwise in bf16", float((seen != d["seen"]).float().mean()), 0.02)
     say("facts that all clips are told alike", float((seen == seen[:1]).all(0).float().mean()), 0.7)
