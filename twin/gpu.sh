@@ -1,11 +1,12 @@
 #!/bin/sh
 # gpu.sh - a quarter of an hour of a GPU: from a clone to weights, in steps of at most ten minutes.   SPDX-License-Identifier: MIT
 #
-#   twin/gpu.sh STEP [--rehearse]     STEP: render, smoke, train, refine, all (the four after each other)
+#   twin/gpu.sh STEP [--rehearse]     STEP: render, smoke, train, refine, all (the four after each other); probe (apart: it scores)
 #   twin/gpu.sh join FILE PART...     afterwards, anywhere: parts -> one weights file, checked
 #
-# smoke may run beside render, before train. Every step leaves what the next one continues from in $RUN (build/gpu) and copies what is to be brought home (log, weights in
-# parts of 16 MiB) to $OUT (build/gpu/out). --rehearse: the same on a CPU at toy scale, minutes in all. docs/twin.md says more.
+# smoke may run beside render, before train; probe beside anything. Every step leaves what the next one continues from in $RUN
+# (build/gpu) and copies what is to be brought home (log, weights in parts of 16 MiB) to $OUT (build/gpu/out). --rehearse: the same
+# on a CPU at toy scale, minutes in all. docs/twin.md says more.
 set -eu
 cd "$(dirname "$0")/.."
 PY=${PYTHON:-python3}
@@ -31,12 +32,14 @@ if [ "${2:-}" = --rehearse ]; then
     pictures=12 short=4 long=2 t_most=20 t_few=5 t_smoke=20 t_train=60 t_refine=25
     model_size="--layers 2 --heads 2" tokens=480 every=50
     refiner="--batch 1 --crop 16 --records 8 --width 16 --blocks 1 --width2 16 --convs2 1 --val-every 100000" batch=2 known_args="--warmup 10"
+    probe="--clips 48 --render-seconds 10 --seconds 20 --batch 8 --test 16"
     grids="5x8" limit=200
 else
     dev=cuda lib= shards=1000
     pictures=640 short=192 long=96 t_most=${T_MOST:-65} t_few=${T_FEW:-25} t_smoke=${T_SMOKE:-60} t_train=${T_TRAIN:-430} t_refine=${T_REFINE:-80}
     model_size="--layers 8 --heads 6" tokens=27648 every=4000
     refiner="--batch 16 --crop 64 --records 384 --val-every 100000" batch=16 known_args="--warmup 200"
+    probe="--clips 40000 --render-seconds 20 --seconds ${T_PROBE:-50} --test 1000"
     grids="9x16 12x12 14x11 11x14 18x8" limit=600
 fi
 model=weights/himmel-1.safetensors
@@ -51,9 +54,11 @@ footage() { # kind latent-frames scenes-a-shard shards seed seconds grid [--held
         --shards "$many" --seed "$seed" --seconds "$seconds" --device $dev --batch $batch "$@" >>"$RUN/render.log" 2>&1
 }
 
+library() { [ -f "$RUN/libworld.so" ] || sh twin/build.sh "$RUN/libworld.so" $lib; }
+
 # All sets side by side: composition is the host's work, pixels the device's. No set starts a shard after its time.
 render() {
-    [ -f "$RUN/libworld.so" ] || sh twin/build.sh "$RUN/libworld.so" $lib
+    library
     footage smoke 1 $((pictures / 4)) 1 30000000 $t_most $wide &
     footage smoke 4 $((short / 4)) 1 31000000 $t_most $wide &
     footage smoke 11 $(((long + 3) / 4)) 1 32000000 $t_most $wide &
@@ -109,7 +114,12 @@ run() {
             --log "$RUN/refine.log" --seconds $t_refine --noise 0.8 --lr 3e-4 --lr-muon 3e-3 --detail 12 $refine_start $refiner
         bring "$RUN/himmel-1.st"
         ;;
-    *) echo "usage: twin/gpu.sh render|smoke|train|refine|all [--rehearse], or join FILE PART..." >&2; exit 2 ;;
+    probe)
+        library
+        # shellcheck disable=SC2086
+        "$PY" twin/probe.py --device $dev --lib "$RUN/libworld.so" --out "$OUT/probe.safetensors" $probe
+        ;;
+    *) echo "usage: twin/gpu.sh render|smoke|train|refine|all|probe [--rehearse], or join FILE PART..." >&2; exit 2 ;;
     esac
 }
 

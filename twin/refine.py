@@ -11,6 +11,7 @@ import random
 import time
 
 import torch
+import torch.nn.functional as F
 
 import himmel1 as h
 from optim import Optim
@@ -141,7 +142,7 @@ class Run:
                 a += float((residual - y).pow(2).mean()) / VAL
                 b += float(residual.pow(2).mean()) / VAL
                 energy = lambda v: float(v.diff(dim=1).pow(2).mean() + v.diff(dim=2).pow(2).mean())
-                made = target + h.F.pixel_shuffle((y - residual).permute(0, 3, 1, 2), 4).permute(0, 2, 3, 1)
+                made = target + F.pixel_shuffle((y - residual).permute(0, 3, 1, 2), 4).permute(0, 2, 3, 1)
                 have, want = have + energy(made) * (noise == 0), want + energy(target) * (noise == 0)
             out += [-10 * math.log10(b + 1e-12), -10 * math.log10(a + 1e-12)]
         self.say("validation at step %d: enlarged %.3f dB, refined %.3f dB (%+.3f); with errors %.3f, %.3f (%+.3f); gradient energy %.3f of footage" % (

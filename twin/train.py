@@ -192,7 +192,7 @@ class Trainer:
                 made = Mix.use(o.lib) if name == "local_mix" else torch.compile(plain, dynamic=True)
                 at, want, have = time.time(), plain(*args), made(*args)
                 cot = r(*want.shape)
-                a, b = ([v.float(), *(t.float() for t in torch.autograd.grad((v.float() * cot).sum(), leaves))] for v in (want, have))
+                a, b = ([v.detach().float(), *(t.float() for t in torch.autograd.grad((v.float() * cot).sum(), leaves))] for v in (want, have))
                 far = max(float((x - y).norm() / x.norm()) for x, y in zip(a, b))
                 if not far < 0.02:
                     raise ValueError(f"its answer is {far:.3f} off")

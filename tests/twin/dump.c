@@ -195,9 +195,23 @@ static void codec(dump *d, const hm_himmel1 *m)
     free(out);
 }
 
-static void refiner_steps(dump *d, const hm_himmel1 *m, hm_graph *g, const float *x, const float *residual)
+/* target [8C,8C,3] as 4x4 patches [2C,2C,48], as the residual is. */
+static void patches(float *out, const float *target)
+{
+    enum { C = CROP };
+    for (int i = 0; i < 2 * C * 2 * C; i++)
+        for (int k = 0; k < HM_REFINER_OUT; k++) {
+            const int y = i / (2 * C) * 4 + k % 16 / 4, x = i % (2 * C) * 4 + k % 4;
+            out[i * HM_REFINER_OUT + k] = target[(y * 8 * C + x) * 3 + k / 16];
+        }
+}
+
+static void refiner_steps(dump *d, const hm_himmel1 *m, hm_graph *g, const float *x, const float *residual, const float *target_px)
 {
     enum { C = CROP, OUT = HM_REFINER_OUT };
+    float *picture = malloc((size_t)4 * C * C * OUT * sizeof *picture);
+    if (!picture) abort();
+    patches(picture, target_px);
     hm_refiner *r;
     hm_params ps;
     hm_params_init(&ps, HM_F32, 1, m->st);
@@ -213,9 +227,11 @@ static void refiner_steps(dump *d, const hm_himmel1 *m, hm_graph *g, const float
         hm_params_zero_grad(&ps);
         hm_tensor *y = hm_refiner_correction(g, r, hm_wrap(g, HM_F32, HM_DIMS(1, C, C, HM_REFINER_IN), (void *)(uintptr_t)x));
         hm_tensor *target = hm_wrap(g, HM_F32, HM_DIMS(1, 2 * C, 2 * C, OUT), (void *)(uintptr_t)residual);
-        hm_tensor *l = hm_loss_mse(g, y, target, weight, NULL, 0);
+        hm_tensor *detail = hm_loss_detail(g, y, residual, picture, 4);
+        hm_tensor *l = hm_add_t(g, hm_loss_mse(g, y, target, weight, NULL, 0), hm_scale_t(g, detail, 0.3f));
         loss[s] = *(float *)l->data;
         if (!s) {
+            put(d, "refiner.detail", HM_F32, HM_DIMS(1), detail->data);
             float *big = malloc((size_t)64 * C * C * 3 * sizeof *big);
             if (!big) abort();
             put_tensor(d, "refiner.correction", y);
@@ -228,6 +244,7 @@ static void refiner_steps(dump *d, const hm_himmel1 *m, hm_graph *g, const float
         hm_optim_step(&o, &ps, s);
     }
     put(d, "refiner.loss", HM_F32, HM_DIMS(STEPS), loss);
+    free(picture);
     hm_params_deinit(&ps);
     hm_refiner_free(r);
 }
@@ -246,7 +263,7 @@ static void refiner(dump *d, const hm_himmel1 *m, hm_graph *g)
     put(d, "refiner.x", HM_F32, HM_DIMS(C, C, HM_REFINER_IN), x);
     if (hm_refiner_residual(residual, x, C, C, target)) abort();
     put(d, "refiner.residual", HM_F32, HM_DIMS(2 * C, 2 * C, HM_REFINER_OUT), residual);
-    refiner_steps(d, m, g, x, residual);
+    refiner_steps(d, m, g, x, residual, target);
     free(x);
     free(residual);
 }

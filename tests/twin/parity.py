@@ -97,9 +97,11 @@ def refiner(m, d, say):
     p, losses, steps = h_part(opt.p, h.REFINER), [], steps_for(opt.p)
     for s in range(steps):
         y = h.refiner(p, m.c["refiner"], x)
-        loss = h.mse(y, residual, d["refiner.weight"])
+        detail = h.loss_detail(y, residual, d["refiner.target"][None])
+        loss = h.mse(y, residual, d["refiner.weight"]) + 0.3 * detail
         loss.backward()
         if s == 0:
+            say("refiner, loss of detail", far(detail.detach().reshape(1), d["refiner.detail"]), 1e-4)
             say("refiner, forward", far(y, d["refiner.correction"]), 1e-4)
             say("refiner, picture", far(h.refiner_compose(x, y)[0], d["refiner.picture"]), 1e-4)
             worst(say, "refiner, gradients, %d parameters", opt.p, d)
