@@ -6,14 +6,14 @@ set -eu
 cmake --preset asan >/dev/null
 ninja -C build-asan
 ASAN_OPTIONS=detect_leaks=1 ctest --test-dir build-asan --output-on-failure --timeout 1800
-for what in kill idle load soak; do
+for what in kill idle load bodies soak; do
     echo "server: $what"
     python3 tests/server/long_server.py build/himmel build/himmel-make-model "$what" build/himmel-responder
 done
 cmake --preset tsan >/dev/null
 ninja -C build-tsan himmel himmel-make-model
 TSAN_OPTIONS="suppressions=$PWD/tests/server/tsan.supp halt_on_error=0 exitcode=66" \
-    python3 tests/server/test_server.py build-tsan/himmel build-tsan/himmel-make-model
+    sh -c 'for t in server bodies; do python3 tests/server/test_$t.py build-tsan/himmel build-tsan/himmel-make-model || exit 1; done'
 command -v clang >/dev/null || { echo "clang is missing: apt-get install clang"; exit 1; }
 cmake --preset fuzz >/dev/null
 for f in fuzz/fuzz_*.c; do

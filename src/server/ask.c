@@ -179,17 +179,19 @@ char *hm_base64_file(const char *path)
 
 uint8_t *hm_unbase64(const char *text, size_t *len)
 {
-    uint8_t *out = malloc(strlen(text) / 4 * 3 + 4);
+    uint8_t *out = malloc(strlen(text) / 4 * 3 + 4), value[256];
     uint32_t v = 0;
     int bits = 0;
     *len = 0;
+    memset(value, 255, sizeof value);
+    for (int i = 0; i < 64; i++) value[(uint8_t)alphabet[i]] = (uint8_t)i;
     for (const char *p = text; out && *p && *p != '='; p++) {
-        const char *at = strchr(alphabet, *p);
-        if (!at) {
+        const uint8_t here = value[(uint8_t)*p];
+        if (here == 255) {
             free(out);
             return NULL;
         }
-        v = v << 6 | (uint32_t)(at - alphabet);
+        v = v << 6 | here;
         if ((bits += 6) >= 8) out[(*len)++] = (uint8_t)(v >> (bits -= 8));
     }
     return out;

@@ -1,83 +1,18 @@
 /* http.c - sockets and requests: libmicrohttpd to hm_call.   SPDX-License-Identifier: MIT
- * Threads: a few of libmicrohttpd's, with epoll; a handler runs on the one that owns the connection.
- *   http_admit.c who may come in -> the body, here -> handler -> http_answer.c, or http_wait.c for those that wait */
+ * Threads: a few of libmicrohttpd's, with epoll, which own connections and answer GET; http_body.c has those that may wait.
+ *   http_admit.c who may come in -> http_body.c the body -> handler -> http_answer.c, or http_wait.c for those that wait */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "server/http_internal.h"
 
-enum { TIMEOUT = 30, HEAD_SECONDS = 60, BODY_SECONDS = 600, MEMORY = 16 << 10, THREADS = 2 }; /* seconds, bytes */
-
-/* ---- bodies ---- */
-
-static bool spool(hm_io *x, const void *data, size_t n)
-{
-    for (size_t done = 0; done < n;) {
-        const ssize_t w = write(x->spool, (const char *)data + done, n - done);
-        if (w < 0 && errno == EINTR) continue;
-        if (w <= 0) return false;
-        done += (size_t)w;
-    }
-    return true;
-}
-
-static void refuse(hm_io *x, int status, const char *why)
-{
-    x->refused = status;
-    snprintf(x->why, sizeof x->why, "%s", why);
-}
-
-/* libmicrohttpd takes no answer in the middle of a body: what is refused is read on for a while and dropped. False: the
- * connection is closed. */
-static bool take_bytes(hm_io *x, const char *data, size_t n)
-{
-    char path[HM_PATH];
-    x->len += n;
-    if (hm_now() - x->start > BODY_SECONDS || x->len > x->most + HM_MAX_JSON) return false;
-    if (!x->refused && x->len > x->most) refuse(x, 413, "the body is larger than this server takes");
-    if (x->refused) return true;
-    const size_t before = x->len - n;
-    if (x->spool < 0 && x->len > HM_SPOOL_FROM) {
-        hm_file(path, x->call.srv->o.data, "work", "", "");
-        x->spool = open(path, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-        if (x->spool < 0 || !spool(x, x->mem, before)) refuse(x, 507, "the body cannot be stored");
-    }
-    if (x->refused) return true;
-    if (x->spool >= 0) {
-        if (!spool(x, data, n)) refuse(x, 507, "the body cannot be stored");
-    } else if (!x->mem && !(x->mem = malloc(HM_SPOOL_FROM))) {
-        refuse(x, 503, "out of memory for the body");
-    } else {
-        memcpy(x->mem + before, data, n);
-    }
-    return true;
-}
-
-static bool body_ready(hm_io *x)
-{
-    hm_call *c = &x->call;
-    himmel_error err;
-    if (x->refused) return !hm_answer_error(c, x->refused, NULL, x->refused == 413 ? "body_too_large" : "storage_error", "%s", x->why);
-    c->body = x->mem;
-    c->body_len = x->len;
-    if (x->spool >= 0) {
-        void *p = mmap(NULL, x->len, PROT_READ, MAP_PRIVATE, x->spool, 0);
-        if (p == MAP_FAILED) return !hm_answer_error(c, 503, NULL, NULL, "out of memory for the body");
-        x->mapped = true;
-        c->body = p;
-    }
-    const himmel_status rc = hm_form_parse(&c->form, c->body, c->body_len, hm_header(c, "Content-Type"), &err);
-    if (rc == HIMMEL_EFORMAT) return !hm_answer_error(c, 415, NULL, "unsupported_media_type", "%s", err.message);
-    return !rc || !hm_answer_error(c, rc == HIMMEL_EINVAL ? 400 : 503, NULL, "invalid_body", "%s", err.message);
-}
+enum { TIMEOUT = 30, HEAD_SECONDS = 60, MEMORY = 16 << 10, THREADS = 2 }; /* seconds, bytes */
 
 /* ---- connections that never end their sentence ---- */
 
@@ -140,6 +75,25 @@ static hm_io *io_new(hm_server *srv, struct MHD_Connection *conn, const char *ur
     return x;
 }
 
+/* The answer that another thread has made. */
+static void send_kept(hm_io *x)
+{
+    if (!x->response) return;
+    MHD_queue_response(x->conn, (unsigned)x->status, x->response);
+    MHD_destroy_response(x->response);
+    x->response = NULL;
+}
+
+/* What looks at a body or changes something may wait for a disk or another process: not here. */
+static void dispatch(hm_io *x)
+{
+    bool other;
+    x->dispatched = true;
+    x->route = hm_find_route(&x->call, &other);
+    if (!x->len && !strcmp(x->call.method, "GET")) x->route->handle(&x->call);
+    else if (!hm_hand_over(x)) hm_answer_error(&x->call, 503, NULL, NULL, "the server stops");
+}
+
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const char *url, const char *method, const char *version,
                                   const char *data, size_t *n, void **state)
 {
@@ -151,21 +105,18 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
         hm_admit(x);
         return MHD_YES;
     }
+    if (hm_is_worked_on(x)) return MHD_YES; /* what there is of the body stays where it is */
     if (*n) {
-        const bool go_on = take_bytes(x, data, *n);
+        bool full;
+        const bool go_on = hm_body_take(x, data, *n, &full);
         *n = 0;
-        return go_on ? MHD_YES : MHD_NO;
+        return go_on && (!full || hm_hand_over(x)) ? MHD_YES : MHD_NO;
     }
+    send_kept(x);
     if (x->answered) return MHD_YES;
-    if (!x->dispatched) {
-        bool other;
-        x->dispatched = true;
-        const hm_route *route = hm_find_route(&x->call, &other);
-        if (body_ready(x)) route->handle(&x->call);
-    } else if (x->waiting) {
-        hm_look_again(x);
-    }
-    if (!x->answered && !x->suspended && x->call.srv->http->stopping) hm_answer_error(&x->call, 503, NULL, NULL, "the server stops");
+    if (!x->dispatched) dispatch(x);
+    else if (!(x->waiting && hm_look_again(x)) && !x->answered && hm_stopping(x->call.srv->http))
+        hm_answer_error(&x->call, 503, NULL, NULL, "the server stops");
     return MHD_YES;
 }
 
@@ -178,14 +129,7 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **state, e
     set_busy(x, false);
     hm_wait_ends(x);
     if (x->call.who.known) hm_log_add(srv->log, &x->call, x->status, x->address);
-    hm_form_free(&x->call.form);
-    if (x->mapped) munmap((void *)x->call.body, x->call.body_len);
-    if (x->spool >= 0) close(x->spool);
-    if (x->headers) MHD_destroy_response(x->headers);
-    free(x->call.state);
-    free(x->mem);
-    free(x->out);
-    free(x);
+    hm_io_free(x);
     *state = NULL;
 }
 
@@ -217,6 +161,7 @@ himmel_status hm_http_prepare(hm_server *srv, himmel_error *err)
     srv->http = calloc(1, sizeof *srv->http);
     if (!srv->http) return hm_fail(err, HIMMEL_ENOMEM, "out of memory for the server");
     pthread_mutex_init(&srv->http->lock, NULL);
+    pthread_cond_init(&srv->http->more, NULL);
     return HIMMEL_OK;
 }
 
@@ -231,6 +176,7 @@ himmel_status hm_http_start(hm_server *srv, himmel_error *err)
     himmel_status rc = address(o, &a, err);
     if (!rc && o->tls_cert) rc = read_pem(&h->cert, o->tls_cert, err);
     if (!rc && o->tls_cert) rc = read_pem(&h->key, o->tls_key, err);
+    if (!rc) rc = hm_bodies_start(h, err);
     if (rc) return rc;
     const struct MHD_OptionItem tls[] = {{MHD_OPTION_HTTPS_MEM_CERT, 0, h->cert}, {MHD_OPTION_HTTPS_MEM_KEY, 0, h->key}, {MHD_OPTION_END, 0, NULL}};
     const struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
@@ -256,9 +202,10 @@ void hm_http_stop(hm_server *srv)
     pthread_mutex_lock(&h->lock);
     h->stopping = true;
     pthread_mutex_unlock(&h->lock);
-    if (!h->daemon) return;
-    const MHD_socket s = MHD_quiesce_daemon(h->daemon);
+    const MHD_socket s = h->daemon ? MHD_quiesce_daemon(h->daemon) : MHD_INVALID_SOCKET;
     if (s != MHD_INVALID_SOCKET) close(s);
+    hm_bodies_stop(h);
+    if (!h->daemon) return;
     hm_http_changed(srv, NULL); /* nobody may be suspended when it stops */
     MHD_stop_daemon(h->daemon);
     h->daemon = NULL;
@@ -268,6 +215,7 @@ void hm_http_free(hm_server *srv)
 {
     hm_http *h = srv->http;
     if (!h) return;
+    pthread_cond_destroy(&h->more);
     pthread_mutex_destroy(&h->lock);
     free(h->cert);
     free(h->key);

@@ -59,6 +59,7 @@ typedef struct hm_call {
     char watched[HM_MAX_WATCHED][HM_ID];
     int n_watched;
     bool (*on_change)(struct hm_call *c); /* see hm_wait */
+    bool slow;             /* on_change reads files: it is not called where polls are answered */
     void *state;           /* of the handler that waits; freed with free() at the end */
 } hm_call;
 

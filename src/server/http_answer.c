@@ -80,6 +80,10 @@ bool hm_answer_response(hm_call *c, int status, struct MHD_Response *r, const ch
         MHD_add_response_header(r, "Access-Control-Expose-Headers", "x-request-id, openai-poll-after-ms");
         MHD_add_response_header(r, "Vary", "Origin");
     }
+    if (x->working) {
+        x->response = r; /* the connection is suspended; its own thread sends this */
+        return true;
+    }
     MHD_queue_response(x->conn, (unsigned)status, r);
     MHD_destroy_response(r);
     return true;

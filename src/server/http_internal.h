@@ -6,7 +6,7 @@
 
 #include "server/http.h"
 
-enum { HM_SPOOL_FROM = 64 << 10, HM_MAX_JSON = 32 << 20 };
+enum { HM_SPOOL_FROM = 64 << 10, HM_MAX_JSON = 32 << 20, HM_BODY_THREADS = 4 };
 
 /* One request. */
 typedef struct hm_io {
@@ -16,14 +16,19 @@ typedef struct hm_io {
     bool local, answered, dispatched;
     int status;
     double start;
+    struct MHD_Response *response; /* the answer of a thread of http_body.c, until the connection's own sends it */
     /* body */
-    uint8_t *mem;
-    size_t len;
+    uint8_t *mem;       /* what is not in the file yet */
+    size_t len, held, cap; /* bytes so far, of them in mem, that mem has room for */
     int spool;          /* fd, -1 = in memory */
     uint64_t most;      /* bytes of body that are read */
     bool mapped;
     int refused;        /* status of the answer once the body has been read and dropped, 0 = body is taken */
     char why[160];
+    const hm_route *route; /* once the body is whole */
+    /* with a thread of http_body.c: nobody else touches it until it has come back */
+    bool working, gone; /* gone: the request is over, what is left is freed there */
+    struct hm_io *next_work;
     /* waiting */
     bool waiting, suspended, streaming, ended, stale; /* stale: on_change shall run */
     bool quiet;         /* ... because nothing has happened for a while */
@@ -48,6 +53,10 @@ struct hm_http {
     hm_io *waiting;
     guard *guards;
     bool stopping;
+    pthread_cond_t more;  /* work */
+    hm_io *first, *last;  /* first come, first served */
+    pthread_t bodies[HM_BODY_THREADS];
+    int n_bodies;
     char *cert, *key;
 };
 
@@ -68,7 +77,20 @@ bool hm_admit(hm_io *x);
 /* http_wait.c */
 /* Run on_change until there is something to send, or suspend. True: suspended. */
 bool hm_look_again(hm_io *x);
+void hm_look(hm_io *x); /* run on_change once */
 void hm_wait_ends(hm_io *x); /* the request is over */
+
+/* http_body.c: what may take long is done by other threads than those that own connections. */
+himmel_status hm_bodies_start(hm_http *h, himmel_error *err);
+void hm_bodies_stop(hm_http *h); /* what is begun comes to its end, the rest is refused */
+/* False: the connection is to be closed. *full: hm_hand_over() before more is taken. */
+bool hm_body_take(hm_io *x, const char *data, size_t n, bool *full);
+/* Suspends the connection; a thread stores what has come, or calls the handler (route is set), or on_change. False: the
+ * server stops. The caller may not touch x afterwards. */
+bool hm_hand_over(hm_io *x);
+bool hm_is_worked_on(hm_io *x);
+bool hm_stopping(hm_http *h);
+void hm_io_free(hm_io *x); /* there, if it may take long */
 
 /* http.c: closes connections whose request does not come to its end. */
 void hm_drop_slow(hm_http *h);

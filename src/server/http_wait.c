@@ -43,14 +43,24 @@ static void put(hm_io *x, const char *text, size_t n)
     x->out_len += n;
 }
 
+void hm_look(hm_io *x)
+{
+    hm_http *h = x->call.srv->http;
+    pthread_mutex_lock(&h->lock);
+    const bool quiet = x->quiet;
+    x->stale = x->quiet = false;
+    pthread_mutex_unlock(&h->lock);
+    if (x->call.on_change(&x->call)) x->ended = true;
+    if (quiet && x->streaming && !x->out_len && !x->ended) put(x, ":\n\n", 3); /* keeps the connection open */
+}
+
 bool hm_look_again(hm_io *x)
 {
     hm_http *h = x->call.srv->http;
     for (;;) {
         pthread_mutex_lock(&h->lock);
-        const bool stale = x->stale, quiet = x->quiet;
-        x->stale = x->quiet = false;
-        if (!stale || x->ended) {
+        const bool look = x->stale && !x->ended;
+        if (!look) {
             const bool wait = !x->ended && !x->answered && !h->stopping;
             const bool wait_more = x->streaming && !x->ended && !x->out_len && !h->stopping;
             x->suspended = wait || wait_more;
@@ -59,8 +69,8 @@ bool hm_look_again(hm_io *x)
             return x->suspended;
         }
         pthread_mutex_unlock(&h->lock);
-        if (x->call.on_change(&x->call)) x->ended = true;
-        if (quiet && x->streaming && !x->out_len && !x->ended) put(x, ":\n\n", 3); /* keeps the connection open */
+        if (x->call.slow) return hm_hand_over(x);
+        hm_look(x);
         if (x->out_len || x->ended) return false;
     }
 }
@@ -74,7 +84,7 @@ bool hm_wait(hm_call *c)
     x->stale = true;
     x->woken = hm_now();
     pthread_mutex_unlock(&h->lock);
-    if (!x->streaming) hm_look_again(x); /* a stream is asked for its bytes */
+    if (!x->streaming && !x->working) hm_look_again(x); /* a stream is asked for its bytes, a thread of http_body.c comes back */
     return true;
 }
 

@@ -162,7 +162,7 @@ static bool submit(hm_ask *a, request *r, int n)
     c->n_watched = again ? 1 : n;
     for (int i = 0; i < c->n_watched; i++) memcpy(c->watched[i], jobs[i].id, HM_ID);
     hm_jobs_free(jobs, (size_t)c->n_watched);
-    c->on_change = watch;
+    c->on_change = watch, c->slow = true;
     if (r->stream) hm_stream_start(c);
     return hm_wait(c);
 }

@@ -1,8 +1,9 @@
-"""long_server.py HIMMEL MAKE_MODEL kill|load|idle|soak [RESPONDER] - what takes minutes: kill -9 at random moments, 500 clients while
-a film is sampled, 10,000 idle connections and slowloris, a long run without growth. Loopback only. Environment: KILLS (50),
-SOAK_SECONDS (1800), LOAD_MODEL (random weights). Prints what it measured. SPDX-License-Identifier: MIT"""
-import asyncio, hashlib, multiprocessing, os, random, re, resource, select, signal, socket, subprocess, sys, tempfile, time
-from client import Server, check, end
+"""long_server.py HIMMEL MAKE_MODEL kill|load|bodies|idle|soak [RESPONDER] - what takes minutes: kill -9 at random moments, 500 clients
+while a film is sampled, clients while others send large bodies, 10,000 idle connections and slowloris, a long run without growth. Loopback
+only. Environment: KILLS (50), LOAD_SECONDS (40), SOAK_SECONDS (1800), LOAD_MODEL (random weights). Prints what it measured.
+SPDX-License-Identifier: MIT"""
+import asyncio, base64, hashlib, multiprocessing, os, random, re, resource, select, signal, socket, subprocess, sys, tempfile, time
+from client import Server, check, end, multipart
 
 himmel, make_model, what = sys.argv[1:4]
 folder = tempfile.TemporaryDirectory(prefix="himmel-long-")
@@ -150,6 +151,51 @@ def load():
     s.stop()
 
 
+def send(port, path, type, size, seconds, pipe):
+    """Bodies of `size` bytes one after the other, as fast as they are taken; how many were."""
+    noise, n, until = random.Random(1).randbytes(1 << 20), 0, time.time() + seconds
+    if type == "application/json":
+        url = b"data:image/png;base64," + base64.b64encode(noise[:3 * (len(noise) // 3)]) * (size // (4 * len(noise) // 3))
+        body = b'{"prompt": "fog", "input_reference": {"image_url": "' + url + b'"}}'
+    else:
+        body = multipart([("prompt", "fog"), ("seconds", "1"), ("video", ("a.mp4", noise * (size // len(noise))))])
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {type}\r\nContent-Length: {len(body)}\r\n\r\n"
+    while time.time() < until:
+        with socket.create_connection(("127.0.0.1", port)) as c:
+            c.sendall(head.encode())
+            c.sendall(body)
+            if not c.recv(100).startswith(b"HTTP/1.1 400"): n -= 1000000
+        n += 1
+    pipe.send(n)
+
+
+def bodies():
+    """250 clients that poll while a film is sampled and two send forms of 200 MiB, or JSON of 30 MiB, at full speed."""
+    seconds = int(os.environ.get("LOAD_SECONDS", "40"))
+    model = os.environ.get("LOAD_MODEL") or D + "/full.safetensors"
+    if not os.environ.get("LOAD_MODEL"): subprocess.run([make_model, model, "full"], check=True)
+    s = Server(himmel, D + "/bodies", model, "--min-free", "1")
+    v = s.ask("POST", "/v1/videos", dict(FILM, seconds="10", size="1280x720")).json
+    s.wait_status(v["id"], "in_progress")
+    form = ("/v1/videos/extensions", "multipart/form-data; boundary=openai-x1", 200 << 20)
+    for name, work in (("nothing", None), ("forms of 200 MiB", form), ("JSON of 30 MiB", ("/v1/videos", "application/json", 30 << 20))):
+        started = []
+        for who, args in [(polls, (f"/v1/videos/{v['id']}", 250))] + [(send, work)] * 2 * bool(work):
+            ours, theirs = multiprocessing.Pipe()
+            p = multiprocessing.Process(target=who, args=(s.port, *args, seconds, theirs))
+            p.start()
+            started.append((p, ours))
+        times, *sent = [ours.recv() for _, ours in started]
+        for p, _ in started: p.join()
+        times.sort()
+        p99 = times[int(0.99 * len(times))]
+        print(f"beside {name}, {sum(sent)} sent: {len(times)} polls, p50 {1000 * times[len(times) // 2]:.1f} ms, p99 {1000 * p99:.1f} ms, "
+              f"slowest {1000 * times[-1]:.0f} ms", flush=True)
+        check(p99 <= 0.05, f"p99 beside {name} is {1000 * p99:.1f} ms, at most 50")
+        check(not work or min(sent) > 0, f"bodies sent: {sent}")
+    s.stop()
+
+
 def idle():
     """10,000 connections that say nothing, and 200 that never end their sentence, while films are made and polled."""
     s = Server(himmel, D + "/idle", MODEL, "--min-free", "1")
@@ -211,5 +257,5 @@ def soak():
     s.stop()
 
 
-{"kill": kill, "load": load, "idle": idle, "soak": soak}[what]()
+{"kill": kill, "load": load, "bodies": bodies, "idle": idle, "soak": soak}[what]()
 sys.exit(end())
