@@ -282,7 +282,7 @@ typedef struct {
     double strength;          /* CHANGE without any of these: 0.01 = nearly the same .. 1 = only the prompt; HIMMEL_STRENGTH_* */
     himmel_fit fit;           /* inputs of other shape than the result: cut off or put black around (outpaint: fill it) */
     int mask_holes;           /* 1: what may change is what is fully transparent in mask, not its white */
-    /* NULL, or inputs are decoded elsewhere: a connected stream socket, closed here, to a process that runs
+    /* NULL, or inputs are decoded and their credentials read elsewhere: a connected stream socket, closed here, to a process that runs
      * himmel_read_serve(socket, path) for this one opening of path; -1: there is none. */
     int (*reader)(void *reader_user, const char *path);
     void *reader_user;
@@ -300,7 +300,7 @@ HIMMEL_API himmel_edit himmel_edit_default(void);
 HIMMEL_API himmel_status himmel_edit_run(himmel_ctx *ctx, const himmel_request *req, const himmel_edit *edit,
                                          himmel_result *result, himmel_error *err);
 
-/* The other end of himmel_edit.reader: decodes path for whoever asks at fd, until they close it. */
+/* The other end of himmel_edit.reader: reads path for whoever asks at fd, until they close it. */
 HIMMEL_API void himmel_read_serve(int fd, const char *path);
 
 /* ---- looking into films and pictures ---- */

@@ -305,6 +305,7 @@ static himmel_status open_signer(job *j, himmel_error *err)
     if (!rc && !(j->settings = hm_edit_settings(d->e))) rc = hm_fail(err, HIMMEL_ENOMEM, "out of memory");
     for (int i = 0; i < d->n_clips; i++) j->source[i] = (hm_source){hm_clip_path(d->clip[i]), role};
     j->signer.sources = j->source, j->signer.n_sources = (size_t)d->n_clips;
+    j->signer.reader = hm_edit_reader(d->e);
     j->signer.action = "c2pa.edited", j->signer.settings = j->settings;
     return rc;
 }

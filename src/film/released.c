@@ -159,7 +159,7 @@ static himmel_status prepare(job *j, himmel_error *err)
     himmel_status rc = hm_signer_open(&j->signer, j->ctx, r, err);
     if (rc) return rc;
     j->signer.sources = j->given->sources, j->signer.n_sources = j->given->n_sources;
-    j->signer.settings = j->given->settings;
+    j->signer.reader = j->given->reader, j->signer.settings = j->given->settings;
     make_tags(j);
     const hm_encoder_opts eo = {.width = r->width, .height = r->height, .fps_num = r->fps_num, .fps_den = r->fps_den, .crf = r->crf,
                                 .tags = j->tags, .n_tags = j->n_tags, .seal = hm_signer_seal, .seal_user = &j->signer};

@@ -13,6 +13,7 @@ typedef struct {
     bool whole;               /* the file has all of the job's frames, though fewer were asked for */
     const hm_source *sources; /* for the credentials */
     size_t n_sources;
+    hm_reader reader;         /* looks into them */
     const char *inputs;       /* their names, for the file's tags */
     const char *settings;     /* what the bytes depend on beside the request, as lines; NULL: nothing */
 } hm_material;

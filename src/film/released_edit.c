@@ -119,7 +119,7 @@ himmel_status hm_released_edit(himmel_ctx *ctx, const himmel_request *req, const
     char *settings = hm_edit_settings(e);
     himmel_status rc = settings ? prepare(&d, err) : hm_fail(err, HIMMEL_ENOMEM, "out of memory");
     d.given.items = d.item, d.given.n_items = d.n;
-    d.given.sources = d.source, d.given.n_sources = (size_t)d.n;
+    d.given.sources = d.source, d.given.n_sources = (size_t)d.n, d.given.reader = hm_edit_reader(e);
     d.given.inputs = d.names, d.given.settings = settings;
     if (!rc) rc = hm_released_make(ctx, &d.req, &d.given, result, err);
     for (int i = 0; i < d.n; i++) {

@@ -63,6 +63,7 @@ static hm_credit credit(const hm_signer *s, const char *request)
                        .watermark = *s->watermark ? s->watermark : NULL,
                        .sources = s->sources,
                        .n_sources = s->n_sources,
+                       .reader = &s->reader,
                        .action = s->action};
 }
 

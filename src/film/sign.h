@@ -22,6 +22,7 @@ typedef struct {
     /* What an edit fills in after opening: its inputs, what was done (C2PA's name), its other settings as text. */
     const hm_source *sources;
     size_t n_sources;
+    hm_reader reader;            /* looks into them; .open NULL: here */
     const char *action;          /* with a parent: "c2pa.edited" (also NULL), "c2pa.trimmed" ... */
     const char *settings;        /* part of the film's id, so everything that the bytes depend on; "" or lines */
     char watermark[HM_WM_HEX];   /* payload as hex digits, "" = none; hm_signer_mark sets it */

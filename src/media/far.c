@@ -16,7 +16,7 @@
 #include "media/sound.h"
 
 enum { MAX_TAGS = 8, MAX_KEY = 32, MAX_TEXT = 8192, MAX_SAMPLES = 1 << 16 };
-typedef enum { OPEN_FILM, OPEN_SOUND, TAG, KEY_FRAMES, HOLES, NEXT, SOUND } question_kind;
+typedef enum { OPEN_FILM, OPEN_SOUND, TAG, KEY_FRAMES, HOLES, NEXT, SOUND, OTHER } question_kind;
 
 typedef struct {
     uint32_t kind;
@@ -69,17 +69,28 @@ static himmel_status gone(const hm_far *f, int got, himmel_error *err)
     return hm_fail(err, HIMMEL_EFORMAT, "%s: the process that decoded it has ended: the file is broken, or needs too much memory or time", f->path);
 }
 
-/* The answer to q; what is behind it, which must be n bytes or (some) none, into data. */
-static himmel_status ask(hm_far *f, const question *q, answer *a, void *data, size_t n, bool some, himmel_error *err)
+/* The head of the answer to q. */
+static himmel_status ask_head(hm_far *f, const question *q, answer *a, himmel_error *err)
 {
     const int got = send_all(f->fd, q, sizeof *q) ? take(f->fd, a, sizeof *a) : 0;
     if (got != 1) return gone(f, got, err);
-    if (a->rc) {
-        a->why[sizeof a->why - 1] = 0;
-        for (char *c = a->why; *c; c++) *c = *c < ' ' || *c > '~' ? '?' : *c;
-        return hm_fail(err, a->rc == HIMMEL_EINVAL ? HIMMEL_EINVAL : HIMMEL_EFORMAT, "%s", *a->why ? a->why : "it cannot be decoded");
-    }
-    if (a->n != n && !(some && a->n < n)) return hm_fail(err, HIMMEL_EFORMAT, "%s: the process that decoded it gave a wrong answer", f->path);
+    if (!a->rc) return HIMMEL_OK;
+    a->why[sizeof a->why - 1] = 0;
+    for (char *c = a->why; *c; c++) *c = *c < ' ' || *c > '~' ? '?' : *c;
+    return hm_fail(err, a->rc == HIMMEL_EINVAL ? HIMMEL_EINVAL : HIMMEL_EFORMAT, "%s", *a->why ? a->why : "it cannot be decoded");
+}
+
+static himmel_status wrong(const hm_far *f, himmel_error *err)
+{
+    return hm_fail(err, HIMMEL_EFORMAT, "%s: the process that decoded it gave a wrong answer", f->path);
+}
+
+/* The answer to q; what is behind it, which must be n bytes or (some) none, into data. */
+static himmel_status ask(hm_far *f, const question *q, answer *a, void *data, size_t n, bool some, himmel_error *err)
+{
+    const himmel_status rc = ask_head(f, q, a, err);
+    if (rc) return rc;
+    if (a->n != n && !(some && a->n < n)) return wrong(f, err);
     const int rest = a->n ? take(f->fd, data, (size_t)a->n) : 1;
     return rest == 1 ? HIMMEL_OK : gone(f, rest, err);
 }
@@ -90,10 +101,8 @@ static bool is_media(const hm_media_info *i)
            i->fps_den > 0 && i->seconds >= 0 && i->seconds < 1e9 && i->n_frames >= 0;
 }
 
-himmel_status hm_far_open(hm_far **out, const hm_reader *by, const char *path, hm_media_info *info, bool *none, himmel_error *err)
+static himmel_status connect_to(hm_far **out, const hm_reader *by, const char *path, himmel_error *err)
 {
-    const question q = {.kind = info ? OPEN_FILM : OPEN_SOUND};
-    answer a;
     *out = NULL;
     hm_far *f = calloc(1, sizeof *f);
     if (!f) return hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", path);
@@ -101,10 +110,23 @@ himmel_status hm_far_open(hm_far **out, const hm_reader *by, const char *path, h
     hm_str_addf(&name, "%s", path);
     f->fd = by->open(by->user, path);
     const struct timeval most = {.tv_sec = HM_FAR_SECONDS};
-    himmel_status rc = f->fd < 0 || setsockopt(f->fd, SOL_SOCKET, SO_RCVTIMEO, &most, sizeof most)
-                           ? hm_fail(err, HIMMEL_EFORMAT, "%s: there is no process to decode it", path) : HIMMEL_OK;
+    if (f->fd < 0 || setsockopt(f->fd, SOL_SOCKET, SO_RCVTIMEO, &most, sizeof most)) {
+        hm_far_free(f);
+        return hm_fail(err, HIMMEL_EFORMAT, "%s: there is no process to decode it", path);
+    }
+    *out = f;
+    return HIMMEL_OK;
+}
+
+himmel_status hm_far_open(hm_far **out, const hm_reader *by, const char *path, hm_media_info *info, bool *none, himmel_error *err)
+{
+    const question q = {.kind = info ? OPEN_FILM : OPEN_SOUND};
+    answer a;
+    hm_far *f;
+    *out = NULL;
+    himmel_status rc = connect_to(&f, by, path, err);
     if (!rc) rc = ask(f, &q, &a, NULL, 0, false, err);
-    if (!rc && info && !is_media(&a.info)) rc = hm_fail(err, HIMMEL_EFORMAT, "%s: the process that decoded it gave a wrong answer", path);
+    if (!rc && info && !is_media(&a.info)) rc = wrong(f, err);
     if (rc) {
         hm_far_free(f);
         return rc;
@@ -113,6 +135,23 @@ himmel_status hm_far_open(hm_far **out, const hm_reader *by, const char *path, h
     else *none = a.yes;
     *out = f;
     return HIMMEL_OK;
+}
+
+himmel_status hm_far_other(const hm_reader *by, const char *path, size_t most, uint8_t **data, size_t *n, himmel_error *err)
+{
+    answer a = {0};
+    hm_far *f;
+    *data = NULL, *n = 0;
+    himmel_status rc = connect_to(&f, by, path, err);
+    if (!rc) rc = ask_head(f, &(question){.kind = OTHER}, &a, err);
+    if (!rc && (!a.n || a.n > most)) rc = wrong(f, err);
+    if (!rc && !(*data = malloc((size_t)a.n))) rc = hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", path);
+    const int got = rc ? 1 : take(f->fd, *data, (size_t)a.n);
+    if (got != 1) rc = gone(f, got, err);
+    hm_far_free(f);
+    if (!rc) *n = (size_t)a.n;
+    else free(*data), *data = NULL;
+    return rc;
 }
 
 void hm_far_free(hm_far *f)
@@ -161,8 +200,7 @@ himmel_status hm_far_next(hm_far *f, uint8_t *rgb, double *seconds, bool *done, 
     const himmel_status rc = ask(f, &q, &a, rgb, n, true, err);
     if (rc) return rc;
     *done = a.yes;
-    if (a.n != (*done ? 0 : n) || !(fabs(a.seconds) < 1e12))
-        return hm_fail(err, HIMMEL_EFORMAT, "%s: the process that decoded it gave a wrong answer", f->path);
+    if (a.n != (*done ? 0 : n) || !(fabs(a.seconds) < 1e12)) return wrong(f, err);
     if (seconds && !*done) *seconds = a.seconds;
     return HIMMEL_OK;
 }
@@ -185,6 +223,7 @@ himmel_status hm_far_sound(hm_far *f, int64_t at, int n, float *lr, himmel_error
 
 typedef struct {
     const char *path;
+    hm_far_other_fn *other;
     hm_decoder *film;
     hm_sound_in *sound;
     uint8_t *data; /* what goes behind the answer */
@@ -199,6 +238,14 @@ static himmel_status next(served *s, const question *q, answer *a, himmel_error 
     const himmel_status rc = hm_decoder_next(s->film, n ? s->data : NULL, &a->seconds, &done, err);
     a->yes = done;
     if (!rc && !done) a->n = n;
+    return rc;
+}
+
+static himmel_status tell(served *s, answer *a, himmel_error *err)
+{
+    size_t n = 0;
+    const himmel_status rc = s->other(s->path, &s->data, &n, err);
+    a->n = n;
     return rc;
 }
 
@@ -232,6 +279,9 @@ static himmel_status reply(served *s, const question *q, answer *a, const void *
     } else if (q->kind == NEXT && s->film) {
         rc = next(s, q, a, err);
         *data = s->data;
+    } else if (q->kind == OTHER && s->other && !s->film && !s->sound && !s->data) {
+        rc = tell(s, a, err);
+        *data = s->data;
     } else if (q->kind == SOUND && s->sound) {
         rc = sound(s, q, a, err);
         *data = s->data;
@@ -252,9 +302,9 @@ static bool put(int fd, const void *from, size_t n)
     return true;
 }
 
-void himmel_read_serve(int fd, const char *path)
+void hm_far_serve(int fd, const char *path, hm_far_other_fn *other)
 {
-    served s = {.path = path};
+    served s = {.path = path, .other = other};
     question q;
     for (bool on = true; on && take(fd, &q, sizeof q) == 1;) {
         answer a = {0};

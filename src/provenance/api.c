@@ -1,4 +1,4 @@
-/* api.c - himmel_verify and himmel_identity_*: the public face of this folder.   SPDX-License-Identifier: MIT */
+/* api.c - himmel_verify, himmel_read_serve and himmel_identity_*: the public face of this folder.   SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "provenance/identity_files.h"
+#include "provenance/source.h"
 #include "provenance/verdict.h"
 
 /* ---- verify ---- */
@@ -40,6 +41,13 @@ void himmel_verdict_free(himmel_verdict *v)
     if (!v) return;
     free(v->json);
     *v = (himmel_verdict){0};
+}
+
+/* ---- files for another process ---- */
+
+void himmel_read_serve(int fd, const char *path)
+{
+    hm_far_serve(fd, path, hm_source_look);
 }
 
 /* ---- identity ---- */

@@ -10,7 +10,7 @@
 #include "provenance/binding.h"
 #include "provenance/cose.h"
 #include "provenance/jumbf.h"
-#include "provenance/verify.h"
+#include "provenance/source.h"
 
 enum { MAX_ASSERTIONS = 8 + HM_MAX_SOURCES, MAX_ROUNDS = 6, N_BMFF_RULES = 3 };
 #define SOURCE_TYPE "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -18,17 +18,9 @@ enum { MAX_ASSERTIONS = 8 + HM_MAX_SOURCES, MAX_ROUNDS = 6, N_BMFF_RULES = 3 };
 static const char spec_version[] = "2.4.0";
 
 typedef struct {
-    hm_map map;
-    hm_asset asset;
-    json_t *report;      /* hm_credentials_check of it */
-    char manifest[256];  /* label of its active manifest, "" = it has none */
-    uint8_t manifest_hash[32], signature_hash[32];
-} source;
-
-typedef struct {
     const hm_credit *c;
     const hm_identity *id;
-    source sources[HM_MAX_SOURCES];
+    hm_source_says sources[HM_MAX_SOURCES];
     bool bmff, last; /* last: the round whose result stays */
     hm_range where;
     uint8_t film_id[32], hash[32];
@@ -71,63 +63,20 @@ static void make_names(builder *b)
 
 /* ---- sources ---- */
 
-static void hash_box(const hm_box *box, uint8_t out[32])
+static const hm_source_manifest *find_in(const hm_source_says *s, const char *label)
 {
-    hm_digest_of("sha256", 6, box->content, box->content_len, out);
-}
-
-static himmel_status open_source(source *s, const char *path, himmel_error *err)
-{
-    himmel_status rc = hm_map_open(&s->map, path, err);
-    if (rc) return rc;
-    if (hm_asset_open(&s->asset, s->map.data, s->map.len, NULL)) return HIMMEL_OK; /* it can be seen, but no marks read */
-    s->report = hm_credentials_check(s->map.data, s->map.len, NULL, err);
-    if (!s->report) return HIMMEL_ENOMEM;
-    hm_box box;
-    hm_jumb store, m, sig, last = {0};
-    size_t at = 0;
-    if (!s->asset.manifest || hm_jumb_check(s->asset.manifest, s->asset.manifest_len, NULL)) return HIMMEL_OK;
-    hm_box_next(s->asset.manifest, s->asset.manifest_len, &at, &box);
-    if (!hm_jumb_open(&store, &box)) return HIMMEL_OK;
-    for (at = 0; hm_box_next(store.inner, store.inner_len, &at, &box);)
-        if (hm_jumb_open(&m, &box) && (hm_jumb_is(&m, HM_JUMB_MANIFEST) || hm_jumb_is(&m, HM_JUMB_UPDATE))) last = m;
-    if (!last.uuid || !hm_jumb_find(&last, "c2pa.signature", 14, &sig)) return HIMMEL_OK;
-    snprintf(s->manifest, sizeof s->manifest, "%s", last.label);
-    hash_box(&last.box, s->manifest_hash);
-    hash_box(&sig.box, s->signature_hash);
-    return HIMMEL_OK;
-}
-
-static void close_source(source *s)
-{
-    json_decref(s->report);
-    hm_asset_close(&s->asset);
-    hm_map_close(&s->map);
-}
-
-/* The manifest of that label in a source's store. */
-static bool find_in(const source *s, const char *label, hm_jumb *out)
-{
-    hm_box box;
-    hm_jumb store;
-    size_t at = 0;
-    return *s->manifest && hm_box_next(s->asset.manifest, s->asset.manifest_len, &at, &box) &&
-           hm_jumb_open(&store, &box) && hm_jumb_find(&store, label, strlen(label), out);
+    for (size_t i = 0; *s->active && i < s->n_manifests; i++)
+        if (!strcmp(s->manifest[i].label, label)) return &s->manifest[i];
+    return NULL;
 }
 
 /* Do two stores hold different manifests of one name? */
-static bool conflict(const source *a, const source *b)
+static bool conflict(const hm_source_says *a, const hm_source_says *b)
 {
-    hm_box box;
-    hm_jumb store, m, other;
-    size_t at = 0;
-    if (!*a->manifest || !*b->manifest || !hm_box_next(a->asset.manifest, a->asset.manifest_len, &at, &box) ||
-        !hm_jumb_open(&store, &box))
-        return false;
-    for (at = 0; hm_box_next(store.inner, store.inner_len, &at, &box);)
-        if (hm_jumb_open(&m, &box) && find_in(b, m.label, &other) &&
-            (box.len != other.box.len || memcmp(box.box, other.box.box, box.len)))
-            return true;
+    for (size_t i = 0; *a->active && i < a->n_manifests; i++) {
+        const hm_source_manifest *m = &a->manifest[i], *other = find_in(b, m->label);
+        if (other && (m->len != other->len || memcmp(m->box, other->box, m->len))) return true;
+    }
     return false;
 }
 
@@ -135,36 +84,24 @@ static himmel_status open_sources(builder *b, himmel_error *err)
 {
     himmel_status rc = HIMMEL_OK;
     for (size_t i = 0; i < b->c->n_sources && !rc; i++) {
-        rc = open_source(&b->sources[i], b->c->sources[i].path, err);
+        rc = hm_source_open(&b->sources[i], b->c->reader, b->c->sources[i].path, err);
         for (size_t k = 0; k < i && !rc; k++) /* one store cannot hold both: the later file is named without them */
-            if (conflict(&b->sources[i], &b->sources[k])) *b->sources[i].manifest = 0;
+            if (conflict(&b->sources[i], &b->sources[k])) b->sources[i].active = "";
     }
     return rc;
 }
 
-static bool has_manifest(const uint8_t *data, size_t n, const char *label)
-{
-    hm_box box;
-    hm_jumb m;
-    for (size_t at = 0; hm_box_next(data, n, &at, &box);)
-        if (hm_jumb_open(&m, &box) && !strcmp(m.label, label)) return true;
-    return false;
-}
-
-/* The manifests of all sources, each once, into the store whose content begins at `inner`. */
-static void put_source_manifests(builder *b, hm_buf *out, size_t inner)
+/* The manifests of all sources, each label once, into the store. */
+static void put_source_manifests(builder *b, hm_buf *out)
 {
     for (size_t i = 0; i < b->c->n_sources; i++) {
-        const source *s = &b->sources[i];
-        hm_box box;
-        hm_jumb store, m;
-        size_t at = 0;
-        if (!*s->manifest || !hm_box_next(s->asset.manifest, s->asset.manifest_len, &at, &box) ||
-            !hm_jumb_open(&store, &box))
-            continue;
-        for (at = 0; hm_box_next(store.inner, store.inner_len, &at, &box) && !out->failed;)
-            if (hm_jumb_open(&m, &box) && !has_manifest(out->data + inner, out->len - inner, m.label))
-                hm_buf_add(out, box.box, box.len);
+        const hm_source_says *s = &b->sources[i];
+        for (size_t k = 0; *s->active && k < s->n_manifests && !out->failed; k++) {
+            const hm_source_manifest *m = &s->manifest[k];
+            bool there = find_in(s, m->label) != m;
+            for (size_t j = 0; j < i && !there; j++) there = find_in(&b->sources[j], m->label) != NULL;
+            if (!there) hm_buf_add(out, m->box, m->len);
+        }
     }
 }
 
@@ -243,9 +180,8 @@ static void put_binding(hm_buf *out, const builder *b)
 }
 
 /* {"activeManifest": {"success": [{code, url}], "informational": [], "failure": [...]}}, as our own check found it. */
-static void put_validation(hm_buf *out, const json_t *report)
+static void put_validation(hm_buf *out, const hm_source_says *s)
 {
-    const json_t *checks = json_object_get(report, "checks");
     hm_cbor_put_map(out, 1);
     hm_cbor_put_text(out, "activeManifest");
     hm_cbor_put_map(out, 3);
@@ -253,17 +189,14 @@ static void put_validation(hm_buf *out, const json_t *report)
         static const char *const names[3] = {"success", "informational", "failure"};
         const bool want = kind == 0;
         uint64_t n = 0;
-        size_t i;
-        json_t *one;
         hm_cbor_put_text(out, names[kind]);
-        for (i = 0; (one = json_array_get(checks, i)); i++)
-            n += kind != 1 && json_is_true(json_object_get(one, "ok")) == want;
+        for (size_t i = 0; i < s->n_checks; i++) n += kind != 1 && s->check[i].ok == want;
         hm_cbor_put_array(out, n);
-        for (i = 0; (one = json_array_get(checks, i)); i++) {
-            if (kind == 1 || json_is_true(json_object_get(one, "ok")) != want) continue;
+        for (size_t i = 0; i < s->n_checks; i++) {
+            if (kind == 1 || s->check[i].ok != want) continue;
             hm_cbor_put_map(out, 2);
-            hm_cbor_put_pair(out, "code", json_string_value(json_object_get(one, "code")));
-            hm_cbor_put_pair(out, "url", json_string_value(json_object_get(one, "where")));
+            hm_cbor_put_pair(out, "code", s->check[i].code);
+            hm_cbor_put_pair(out, "url", s->check[i].where);
         }
     }
 }
@@ -271,24 +204,24 @@ static void put_validation(hm_buf *out, const json_t *report)
 static void put_ingredient(builder *b, hm_buf *out, size_t i)
 {
     static const char *const relationships[] = {"inputTo", "parentOf", "componentOf"};
-    const source *s = &b->sources[i];
+    const hm_source_says *s = &b->sources[i];
     const char *path = b->c->sources[i].path, *slash = strrchr(path, '/');
     char label[48], url[320];
     size_t box;
     snprintf(label, sizeof label, i ? "c2pa.ingredient.v3__%zu" : "c2pa.ingredient.v3", i);
     begin(b, out, label, &box);
-    hm_cbor_put_map(out, *s->manifest ? 6 : 3);
+    hm_cbor_put_map(out, *s->active ? 6 : 3);
     hm_cbor_put_pair(out, "dc:title", slash ? slash + 1 : path);
-    hm_cbor_put_pair(out, "dc:format", hm_asset_mime(s->map.data, s->map.len));
+    hm_cbor_put_pair(out, "dc:format", s->mime);
     hm_cbor_put_pair(out, "relationship", relationships[b->c->sources[i].role]);
-    if (*s->manifest) {
+    if (*s->active) {
         hm_cbor_put_text(out, "validationResults");
-        put_validation(out, s->report);
+        put_validation(out, s);
         hm_cbor_put_text(out, "activeManifest");
-        snprintf(url, sizeof url, "self#jumbf=/c2pa/%s", s->manifest);
+        snprintf(url, sizeof url, "self#jumbf=/c2pa/%s", s->active);
         put_hashed(out, url, s->manifest_hash);
         hm_cbor_put_text(out, "claimSignature");
-        snprintf(url, sizeof url, "self#jumbf=/c2pa/%s/c2pa.signature", s->manifest);
+        snprintf(url, sizeof url, "self#jumbf=/c2pa/%s/c2pa.signature", s->active);
         put_hashed(out, url, s->signature_hash);
     }
     end(b, out, box);
@@ -446,7 +379,7 @@ static himmel_status build(builder *b, hm_buf *out, himmel_error *err)
     make_names(b);
     b->n_assertions = 0;
     const size_t store = hm_jumb_begin(out, HM_JUMB_STORE, "c2pa");
-    put_source_manifests(b, out, out->len);
+    put_source_manifests(b, out);
     const size_t manifest = hm_jumb_begin(out, HM_JUMB_MANIFEST, b->urn);
     const size_t list = hm_jumb_begin(out, HM_JUMB_ASSERTIONS, "c2pa.assertions");
     for (size_t i = 0; i < b->c->n_sources; i++) put_ingredient(b, out, i);
@@ -550,7 +483,7 @@ himmel_status hm_credit_sign(hm_buf *out, const char *name, const uint8_t *data,
         rc = sign(b, out, data, n, &why);
         if (rc) hm_fail(err, rc, "%s: %.400s", name, why.message);
     }
-    for (size_t i = 0; i < c->n_sources; i++) close_source(&b->sources[i]);
+    for (size_t i = 0; i < c->n_sources; i++) hm_source_close(&b->sources[i]);
     free(b);
     return rc;
 }

@@ -3,6 +3,7 @@
 #ifndef HM_MANIFEST_H
 #define HM_MANIFEST_H
 
+#include "media/far.h"
 #include "provenance/asset.h"
 #include "provenance/identity.h"
 
@@ -31,6 +32,7 @@ typedef struct {
     const char *watermark;    /* payload of the invisible watermark as hex digits; NULL = none */
     const hm_source *sources;
     size_t n_sources;
+    const hm_reader *reader;  /* looks into the sources; NULL: here */
     const char *time_server;  /* RFC 3161, http://...; NULL = no time stamp, and so the same bytes each time */
     const char *action;       /* what was done to the parent, "c2pa.edited"; used with a parent only */
 } hm_credit;

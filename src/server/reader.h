@@ -1,4 +1,4 @@
-/* reader.h - inputs of edits are decoded in locked-down processes of their own.   SPDX-License-Identifier: MIT
+/* reader.h - inputs of edits are decoded, and their credentials read, in locked-down processes of their own.   SPDX-License-Identifier: MIT
  *   worker -socket- himmel read-locked PATH (one for each opening of a file) -libav- file */
 #ifndef HM_READER_H
 #define HM_READER_H
