@@ -186,6 +186,7 @@ typedef struct {
     int crf;               /* H.264 rate factor, 1 (large and exact)..HIMMEL_MAX_CRF (small and coarse); images: not used */
     int sound;             /* 1: films get a soundtrack made from the words: wind, sea, rain, thunder, night */
     double step_cache;     /* released models: 0 = every pass is computed, .. 1: leave out those foreseen to change less (docs/wan.md) */
+    int quality;           /* of JPEG and WebP pictures: 1 (small and coarse)..100; 0: no loss that is seen; others: not used */
 } himmel_request;
 
 /* A film of 1920x1080, 10 s, 24 fps, seed 0, 25 steps, guidance 5, rate factor 19, with the mark; prompt and output NULL. */

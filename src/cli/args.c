@@ -18,6 +18,7 @@ typedef enum {
     O_GUIDANCE,
     O_STEP_CACHE,
     O_CRF,
+    O_QUALITY,
     O_NEGATIVE,
     O_N,
     O_MODEL,
@@ -56,6 +57,7 @@ static const struct {
                {"guidance", 0, O_GUIDANCE, true},
                {"step-cache", 0, O_STEP_CACHE, true},
                {"crf", 0, O_CRF, true},
+               {"quality", 0, O_QUALITY, true},
                {"negative", 0, O_NEGATIVE, true},
                {"variations", 'n', O_N, true},
                {"model", 'm', O_MODEL, true},
@@ -186,6 +188,10 @@ static bool take_number(cli_args *a, option_id id, const char *name, const char 
     case O_CRF:
         if (!to_long(v, INT_MIN, INT_MAX, &l)) return args_wrong(name, v, "wants a whole number, 1 to 40");
         r->crf = (int)l;
+        return true;
+    case O_QUALITY:
+        if (!to_long(v, INT_MIN, INT_MAX, &l)) return args_wrong(name, v, "wants a whole number, 1 to 100");
+        r->quality = (int)l;
         return true;
     case O_N:
         return to_long(v, 1, 1000, &a->n) || args_wrong(name, v, "wants a whole number, 1 to 1000");

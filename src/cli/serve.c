@@ -55,14 +55,14 @@ int cmd_serve(int argc, char **argv, const cli_env *env)
 {
     hm_serve_options o = hm_serve_options_default();
     himmel_error err;
-    const char *alias = NULL;
+    const char *alias = NULL, *origin = NULL;
     o.model = env->model;
     o.identity = env->identity;
     o.time_server = env->time_server;
     o.cache = env->cache;
     const option options[] = {{"--data", &o.data, NULL, 0, 0}, {"--port", NULL, &o.port, 0, 65535}, {"--bind", &o.bind, NULL, 0, 0},
         {"--model", &o.model, NULL, 0, 0}, {"--threads", NULL, &o.threads, 1, 1024}, {"--tls-cert", &o.tls_cert, NULL, 0, 0},
-        {"--tls-key", &o.tls_key, NULL, 0, 0}, {"--cors", &o.cors, NULL, 0, 0}, {"--alias", &alias, NULL, 0, 0},
+        {"--tls-key", &o.tls_key, NULL, 0, 0}, {"--cors", &o.cors, NULL, 0, 0}, {"--alias", &alias, NULL, 0, 0}, {"--fetch-from", &origin, NULL, 0, 0},
         {"--max-queue", NULL, &o.max_queue, 1, 1000000}, {"--max-upload", NULL, &o.max_upload_mib, 1, 65536},
         {"--max-memory", NULL, &o.max_memory_mib, 1, 1 << 30}, {"--min-free", NULL, &o.min_free_mib, 0, 1 << 30}};
     for (int i = 0; i < argc; i++) {
@@ -75,6 +75,12 @@ int cmd_serve(int argc, char **argv, const cli_env *env)
             if (o.n_aliases >= (int)(sizeof o.aliases / sizeof *o.aliases)) return usage("himmel: too many times --alias (%s)", alias);
             o.aliases[o.n_aliases++] = alias;
             alias = NULL;
+        }
+        if (origin) {
+            if (o.n_origins >= (int)(sizeof o.origins / sizeof *o.origins)) return usage("himmel: too many times --fetch-from (%s)", origin);
+            if (!hm_fetch_is_origin(origin)) return usage("himmel: --fetch-from %.200s: must be as https://example.org or http://127.0.0.1:8000", origin);
+            o.origins[o.n_origins++] = origin;
+            origin = NULL;
         }
     }
     const himmel_status rc = hm_serve(&o, stop_asked, &err);

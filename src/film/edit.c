@@ -275,9 +275,8 @@ static himmel_status write_frame(job *j, const hm_span *s, int i, int number, hi
     if (j->watermark && (s->take >= 0 || j->upscaler))
         hm_watermark_embed(j->watermark, to, watermark_share(j, s, i));
     if (j->mark) hm_vmark_draw(j->mark, to, seconds);
-    const himmel_status rc = j->encoder ? hm_encoder_push(j->encoder, err)
-                                        : hm_image_write_sealed(r->output, to, j->tag, j->n_tags, hm_signer_seal, &j->signer,
-                                                                &j->result.file_bytes, err);
+    const hm_image_opts o = {j->tag, j->n_tags, r->quality, hm_signer_seal, &j->signer};
+    const himmel_status rc = j->encoder ? hm_encoder_push(j->encoder, err) : hm_image_write_as(r->output, to, &o, &j->result.file_bytes, err);
     j->result.phase[P_ENCODE].seconds += hm_now() - t0;
     if (rc) return rc;
     int stop = tell(j, "film", number + 1, j->frames_all);

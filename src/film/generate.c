@@ -205,8 +205,8 @@ static himmel_status frame(job *j, hm_stream *s, int i, himmel_error *err)
     if (j->mark) hm_vmark_draw(j->mark, to, seconds);
     const double t1 = hm_now();
     himmel_status rc = HIMMEL_OK;
-    if (film) rc = hm_encoder_push(j->encoder, err);
-    else rc = hm_image_write_sealed(r->output, to, j->tags, j->n_tags, hm_signer_seal, &j->signer, &j->result.file_bytes, err);
+    const hm_image_opts o = {j->tags, j->n_tags, r->quality, hm_signer_seal, &j->signer};
+    rc = film ? hm_encoder_push(j->encoder, err) : hm_image_write_as(r->output, to, &o, &j->result.file_bytes, err);
     j->result.phase[P_SCALE].seconds += t1 - t0;
     j->result.phase[P_ENCODE].seconds += hm_now() - t1;
     if (rc) return rc;

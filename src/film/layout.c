@@ -136,6 +136,7 @@ himmel_status himmel_check(const himmel_request *r, himmel_error *err)
         return hm_fail(err, HIMMEL_EINVAL, "steps is %d, must be 1..%d", r->steps, HIMMEL_MAX_STEPS);
     if (!(r->guidance >= 1 && r->guidance <= 20))
         return hm_fail(err, HIMMEL_EINVAL, "guidance is %g, must be 1..20", r->guidance);
+    if (r->quality < 0 || r->quality > 100) return hm_fail(err, HIMMEL_EINVAL, "quality is %d, must be 1..100, or 0", r->quality);
     if (!(r->step_cache >= 0 && r->step_cache <= 1))
         return hm_fail(err, HIMMEL_EINVAL, "step cache is %g, must be 0..1", r->step_cache);
     return HIMMEL_OK;

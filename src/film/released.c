@@ -110,10 +110,8 @@ static himmel_status on_frame(void *user, int i, const float *rgb, himmel_error 
     if (j->mark) hm_vmark_draw(j->mark, to, seconds);
     const double t1 = hm_now();
     himmel_status rc = HIMMEL_OK;
-    if (film) rc = hm_encoder_push(j->encoder, err);
-    else
-        rc = hm_image_write_sealed(r->output, to, j->tags, j->n_tags, hm_signer_seal, &j->signer,
-                                   &j->result.file_bytes, err);
+    const hm_image_opts o = {j->tags, j->n_tags, r->quality, hm_signer_seal, &j->signer};
+    rc = film ? hm_encoder_push(j->encoder, err) : hm_image_write_as(r->output, to, &o, &j->result.file_bytes, err);
     j->result.phase[P_SCALE].seconds += t1 - t0;
     j->result.phase[P_ENCODE].seconds += hm_now() - t1;
     if (!rc && preview(j, rgb, seconds) && film)

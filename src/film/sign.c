@@ -35,6 +35,7 @@ static char *request_text(const hm_signer *s)
                 r->fps_num, r->fps_den, r->crf);
     hm_str_addf(&t, "seed %llu\nsteps %d\nguidance %.17g\nmark %d\n", (unsigned long long)r->seed, r->steps,
                 r->guidance, r->visible_mark);
+    if (r->quality) hm_str_addf(&t, "quality %d\n", r->quality);
     if (r->step_cache > 0) hm_str_addf(&t, "step cache %.17g\n", r->step_cache);
     if (*s->ctx->loras) hm_str_addf(&t, "loras %s\n", s->ctx->loras);
     if (s->ctx->int8) hm_str_addf(&t, "precision int8\n");

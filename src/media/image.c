@@ -186,7 +186,14 @@ static himmel_status fill(AVFrame *f, const hm_frame *rgb, const char *path, him
     return HIMMEL_OK;
 }
 
-static himmel_status encode(const image_kind *k, const char *path, const hm_frame *rgb, AVPacket *packet,
+/* mjpeg counts from 2, nearly lossless, to 31; libwebp from 0 to 100, best. */
+static int lambda(const image_kind *k, int quality)
+{
+    if (k->pixels == AV_PIX_FMT_YUV420P) return (quality ? quality : 92) * FF_QP2LAMBDA;
+    return (quality ? 2 + (100 - quality) * 29 / 99 : 2) * FF_QP2LAMBDA;
+}
+
+static himmel_status encode(const image_kind *k, const char *path, const hm_frame *rgb, int quality, AVPacket *packet,
                             himmel_error *err)
 {
     const AVCodec *codec = avcodec_find_encoder_by_name(k->codec);
@@ -205,8 +212,7 @@ static himmel_status encode(const image_kind *k, const char *path, const hm_fram
             k->pixels == AV_PIX_FMT_YUV420P ? AVCOL_RANGE_MPEG : AVCOL_RANGE_JPEG;
         c->thread_count = 1;
         c->flags |= AV_CODEC_FLAG_BITEXACT | AV_CODEC_FLAG_QSCALE;
-        c->global_quality = f->quality = 2 * FF_QP2LAMBDA; /* mjpeg: nearly lossless */
-        if (k->pixels == AV_PIX_FMT_YUV420P) c->global_quality = 92 * FF_QP2LAMBDA; /* libwebp's 0..100 */
+        c->global_quality = f->quality = lambda(k, quality);
         rc = avcodec_open2(c, codec, NULL);
     }
     if (rc >= 0) rc = av_frame_get_buffer(f, 0);
@@ -222,7 +228,7 @@ static himmel_status encode(const image_kind *k, const char *path, const hm_fram
 himmel_status hm_image_write(const char *path, const hm_frame *rgb, const hm_tag *tags, size_t n_tags,
                              uint64_t *n_bytes, himmel_error *err)
 {
-    return hm_image_write_sealed(path, rgb, tags, n_tags, NULL, NULL, n_bytes, err);
+    return hm_image_write_as(path, rgb, &(hm_image_opts){.tags = tags, .n_tags = n_tags}, n_bytes, err);
 }
 
 /* Pass out through seal. */
@@ -237,8 +243,7 @@ static himmel_status seal_bytes(bytes *out, hm_seal_fn *seal, void *user, himmel
     return HIMMEL_OK;
 }
 
-himmel_status hm_image_write_sealed(const char *path, const hm_frame *rgb, const hm_tag *tags, size_t n_tags,
-                                    hm_seal_fn *seal, void *seal_user, uint64_t *n_bytes, himmel_error *err)
+himmel_status hm_image_write_as(const char *path, const hm_frame *rgb, const hm_image_opts *o, uint64_t *n_bytes, himmel_error *err)
 {
     const image_kind *k = kind_of(path);
     struct stat st;
@@ -249,19 +254,19 @@ himmel_status hm_image_write_sealed(const char *path, const hm_frame *rgb, const
     hm_av_quiet();
     AVPacket *packet = av_packet_alloc();
     if (!packet) return hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", path);
-    himmel_status rc = encode(k, path, rgb, packet, err);
+    himmel_status rc = encode(k, path, rgb, o->quality, packet, err);
     bytes out = {0};
     if (!rc && packet->size < 40)
         rc = hm_fail(err, HIMMEL_EINTERNAL, "%s: the encoder gave only %d bytes", path, packet->size);
     if (!rc) {
         const size_t n = (size_t)packet->size;
-        if (k->pixels == AV_PIX_FMT_RGB24) tags_png(&out, packet->data, n, tags, n_tags);
+        if (k->pixels == AV_PIX_FMT_RGB24) tags_png(&out, packet->data, n, o->tags, o->n_tags);
         else if (k->pixels == AV_PIX_FMT_YUV420P)
-            tags_webp(&out, packet->data, n, tags, n_tags, rgb->w, rgb->h);
-        else tags_jpeg(&out, packet->data, n, tags, n_tags);
+            tags_webp(&out, packet->data, n, o->tags, o->n_tags, rgb->w, rgb->h);
+        else tags_jpeg(&out, packet->data, n, o->tags, o->n_tags);
         if (out.failed) rc = hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", path);
     }
-    if (!rc && seal) rc = seal_bytes(&out, seal, seal_user, err);
+    if (!rc && o->seal) rc = seal_bytes(&out, o->seal, o->seal_user, err);
     if (!rc) rc = hm_write_file(path, out.data, out.len, err);
     if (!rc && n_bytes) *n_bytes = out.len;
     free(out.data);

@@ -12,6 +12,7 @@
 
 #include "base/sha256.h"
 #include "server/ask.h"
+#include "server/fetch.h"
 
 bool hm_ask_begin(hm_ask *a, hm_call *c, const char *kind, const char *const *fields)
 {
@@ -229,12 +230,27 @@ static bool link_input(hm_ask *a, const char *name, const char *id, const char *
     return true;
 }
 
-static bool data_url(hm_ask *a, const char *name, const char *url, const char *path)
+/* Only from where the owner has said (--fetch-from), usually nowhere. */
+static bool fetched(hm_ask *a, const char *name, const char *url, const char *path)
+{
+    const hm_serve_options *o = &a->c->srv->o;
+    uint8_t *data;
+    size_t len;
+    himmel_error err;
+    if (!hm_fetch_allowed(o, url))
+        return !hm_answer_error(a->c, 400, name, "unsupported_url", "%s: this server fetches nothing%s; send a file or a data: URL", name,
+                                o->n_origins ? " from there" : "");
+    if (hm_fetch(url, &data, &len, &err)) return !hm_answer_error(a->c, 400, name, "invalid_url", "%s: %s", name, err.message);
+    const bool ok = store_input(a, name, data, len, path);
+    free(data);
+    return ok;
+}
+
+static bool image_url(hm_ask *a, const char *name, const char *url, const char *path)
 {
     const char *comma = strchr(url, ',');
     size_t len = 0;
-    if (strncasecmp(url, "data:", 5))
-        return !hm_answer_error(a->c, 400, name, "unsupported_url", "%s: this server fetches nothing; send a file or a data: URL", name);
+    if (strncasecmp(url, "data:", 5)) return fetched(a, name, url, path);
     if (!comma || comma - url < 7 || strncasecmp(comma - 7, ";base64", 7))
         return !hm_answer_error(a->c, 400, name, "invalid_value", "%s: the data: URL is not base64", name);
     uint8_t *data = hm_unbase64(comma + 1, &len);
@@ -269,7 +285,7 @@ bool hm_ask_input(hm_ask *a, const char *name, bool needed, hm_input *out)
     hm_file(path, c->srv->o.data, "inputs", a->job.id, number);
     snprintf(out->path, sizeof out->path, "inputs/%s%s", a->job.id, number);
     if (id) snprintf(out->from, sizeof out->from, "%s", id);
-    if (!(id ? link_input(a, name, id, path) : url ? data_url(a, name, url, path) : store_input(a, name, f->data, f->len, path))) return false;
+    if (!(id ? link_input(a, name, id, path) : url ? image_url(a, name, url, path) : store_input(a, name, f->data, f->len, path))) return false;
     himmel_error err;
     if (hm_jail_probe(c->srv->jail, path, &out->media, &err)) {
         const char *why = strstr(err.message, out->path) ? strstr(err.message, out->path) + strlen(out->path) : err.message;

@@ -137,11 +137,12 @@ static bool ask_picture(hm_ask *a, request *r, int *n)
     r->url = !strcmp(word, "url");
     if (!one_of(c, "output_format", "png", " png jpeg webp ", r->format, sizeof r->format)) return false;
     if (!one_of(c, "background", "auto", " auto opaque ", background, sizeof background)) return false;
-    if (!hm_ask_number(c, "output_compression", 100, 100, 100, &compression)) return false;
+    if (!hm_ask_number(c, "output_compression", 0, 100, 100, &compression)) return false;
     if (!one_of(c, "quality", "auto", " auto low medium high standard hd ", r->quality, sizeof r->quality)) return false;
     *n = (int)count, r->partials = (int)partials, r->created = (int64_t)time(NULL);
     if (!hm_form_get(&c->form, "steps") && (!strcmp(r->quality, "low") || !strcmp(r->quality, "high") || !strcmp(r->quality, "hd")))
         json_object_set_new(a->req, "steps", json_integer(!strcmp(r->quality, "low") ? 12 : 50));
+    if (compression < 100) json_object_set_new(a->req, "quality", json_integer(compression < 1 ? 1 : (json_int_t)compression));
     json_object_set_new(a->req, "format", json_string(!strcmp(r->format, "jpeg") ? "jpg" : r->format));
     snprintf(a->job.seconds, sizeof a->job.seconds, "0");
     a->job.priority = 1; /* somebody waits for the answer */

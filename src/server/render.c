@@ -75,10 +75,10 @@ himmel_status hm_render_init(hm_render *r, json_t *json, const char *data, const
     himmel_request *q = &r->req;
     json_int_t seed = 0;
     json_error_t je;
-    if (json_unpack_ex(json, &je, 0, "{s?s, s?s, s?s, s?s, s?i, s?i, s?F, s?[ii], s?I, s?i, s?F, s?b, s?b, s?s}", "kind", &kind,
+    if (json_unpack_ex(json, &je, 0, "{s?s, s?s, s?s, s?s, s?i, s?i, s?F, s?[ii], s?I, s?i, s?F, s?b, s?b, s?s, s?i}", "kind", &kind,
                        "mode", &mode, "prompt", &q->prompt, "negative", &q->negative, "width", &q->width, "height", &q->height,
                        "seconds", &q->seconds, "fps", &q->fps_num, &q->fps_den, "seed", &seed, "steps", &q->steps,
-                       "guidance", &q->guidance, "mark", &q->visible_mark, "sign_prompt", &q->sign_prompt, "format", &format))
+                       "guidance", &q->guidance, "mark", &q->visible_mark, "sign_prompt", &q->sign_prompt, "format", &format, "quality", &q->quality))
         return hm_fail(err, HIMMEL_EINVAL, "the job's request: %s", je.text);
     q->seed = (uint64_t)seed;
     q->kind = image ? HIMMEL_IMAGE : HIMMEL_FILM;

@@ -19,6 +19,8 @@ typedef struct {
     const char *cors;         /* the one other origin that browsers may call from, NULL: none */
     const char *aliases[16];  /* more names that mean himmel-1 */
     int n_aliases;
+    const char *origins[16];  /* "https://example.org": image_url may lead there */
+    int n_origins;
     int max_queue;            /* jobs waiting; more are refused with 429 */
     int max_upload_mib;       /* body of a form */
     int max_memory_mib;       /* a job that is planned to need more is refused, 0: what the machine has */
@@ -27,6 +29,8 @@ typedef struct {
 } hm_serve_options;
 
 hm_serve_options hm_serve_options_default(void);
+/* "https://host" or "http://host:port", nothing behind it. */
+bool hm_fetch_is_origin(const char *url);
 
 /* Serve until stop() says true, asked five times a second. Jobs that run then go back into the queue. EINVAL: an address or option
  * that cannot be; EIO: the port is taken, the folder cannot be used or is used by another himmel serve. */

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/rng.h"
 #include "base/sha256.h"
 #include "check.h"
 #include "film/film.h"

@@ -1,5 +1,5 @@
 """test_server.py HIMMEL MAKE_MODEL - himmel serve from outside, over sockets, on random weights. SPDX-License-Identifier: MIT"""
-import base64, hashlib, json, os, signal, socket, struct, subprocess, sys, tempfile, threading, time, zlib
+import base64, hashlib, http.server, json, os, signal, socket, struct, subprocess, sys, tempfile, threading, time, zlib
 from client import Server, check, end
 
 himmel, make_model = sys.argv[1:3]
@@ -16,6 +16,23 @@ def png(w, h, pixel):
     rows = b"".join(b"\0" + b"".join(bytes(pixel(x, y)) for x in range(w)) for y in range(h))
     def chunk(t, d): return struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", w, h, 8, 2, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+class Pictures(http.server.BaseHTTPRequestHandler):
+    """Another web server."""
+    seen = []
+
+    def do_GET(self):
+        Pictures.seen.append(self.path)
+        status = {"/moved.png": 302, "/none.png": 404}.get(self.path, 200)
+        self.send_response(status)
+        if status == 302: self.send_header("Location", "/secret.png")
+        body = {"/red.png": png(64, 64, lambda x, y: (255, 40, 40)), "/text.png": b"text", "/huge.png": bytes(21 << 20)}.get(self.path, b"")
+        self.end_headers()
+        try: self.wfile.write(body)
+        except OSError: pass
+
+    def log_message(self, *a): pass
 
 
 def make(s, path="/v1/videos", **fields):
@@ -134,6 +151,42 @@ def images(s):
     check(len(listed) == 5 and s.ask("DELETE", "/himmel/v1/images/" + listed[0]["id"]).json["deleted"], "images listed and deleted")
 
 
+def qualities(s):
+    """quality is a number of steps; output_compression is what JPEG and WebP lose."""
+    def ask(**fields):
+        a = s.ask("POST", "/v1/images/generations", {"prompt": "aurora", "size": "64x64", "seed": 3, **fields})
+        check(a.status == 200, f"{fields}: {a.status} {a.body[:300]}")
+        row = s.ask("GET", "/himmel/v1/images?limit=1").json["data"][0]
+        return a.json, row["himmel"].get("steps"), base64.b64decode(a.json["data"][0]["b64_json"])
+    for quality, steps in (("low", 12), ("high", 50), ("hd", 50), ("medium", None), ("standard", None), ("auto", None)):
+        answer, got, _ = ask(quality=quality)
+        check(got == steps and answer["quality"] == quality, f"{quality}: {got} steps, not {steps}; {answer['quality']}")
+    check(ask(quality="high", steps=2)[1] == 2, "steps come before quality")
+    for format, magic in (("jpeg", b"\xff\xd8"), ("webp", b"RIFF")):
+        best, good, poor = (ask(steps=1, output_format=format, **({"output_compression": n} if n else {}))[2] for n in (None, 90, 10))
+        # Content Credentials have the same length in all three
+        check(best[:len(magic)] == magic and len(poor) < len(good) - 50 and len(poor) < len(best) - 100, f"{format}: {len(best)}, {len(good)}, {len(poor)} bytes")
+    for n in (0, 100): check(ask(steps=1, output_format="jpeg", output_compression=n)[2][:2] == b"\xff\xd8", f"output_compression {n}")
+
+
+def fetches(s, origin):
+    """image_url leads to listed origins only: the same scheme, host and port, and wherever that sends us is not followed."""
+    def ask(url): return s.ask("POST", "/v1/videos", {"prompt": "fog", **QUICK, "input_reference": {"image_url": url}})
+    a = ask(origin + "/red.png")
+    check(a.status == 200 and s.wait(a.json["id"])["status"] == "completed", f"a listed origin: {a.status} {a.body[:200]}")
+    port = origin.rsplit(":", 1)[1]
+    for url in (f"http://localhost:{port}/red.png", "http://127.0.0.1:1/red.png", f"https://127.0.0.1:{port}/red.png", f"http://127.0.0.1:{port}@example.org/red.png",
+                f"http://example.org#@127.0.0.1:{port}/red.png", f"http://x@127.0.0.1:{port}/red.png", f"http://127.0.0.1:{port}.example.org/red.png", "file:///etc/passwd",
+                f"ftp://127.0.0.1:{port}/red.png", "//" + origin[7:] + "/red.png"):
+        a = ask(url)
+        check(a.status == 400 and a.error().get("code") == "unsupported_url", f"{url}: {a.status} {a.body[:200]}")
+    for path, word in (("/moved.png", "302"), ("/none.png", "404"), ("/huge.png", "20 MiB"), ("/text.png", "no film or picture")):
+        a = ask(origin + path)
+        check(a.status == 400 and word in a.error().get("message", ""), f"{path}: {a.status} {a.body[:200]}")
+    check("/secret.png" not in Pictures.seen and "/red.png" in Pictures.seen, f"asked for: {Pictures.seen}")
+    check(subprocess.run([himmel, "serve", "--fetch-from", origin + "/a"], capture_output=True).returncode == 2, "an address is no origin")
+
+
 def refusals(s):
     P = "/v1/videos"
     data = "data:image/png;base64,"
@@ -243,10 +296,15 @@ def crowd(s):
 
 def main():
     data = D + "/data"
-    s = Server(himmel, data, MODEL, "--alias", "my-model", "--min-free", "1")
+    other = http.server.HTTPServer(("127.0.0.1", 0), Pictures)
+    threading.Thread(target=other.serve_forever, daemon=True).start()
+    origin = f"http://127.0.0.1:{other.server_port}"
+    s = Server(himmel, data, MODEL, "--alias", "my-model", "--min-free", "1", "--fetch-from", origin)
     film = wire(s)
     extras(s, film)
     images(s)
+    qualities(s)
+    fetches(s, origin)
     refusals(s)
     crowd(s)
     twice = subprocess.run([himmel, "serve", "--data", data, "--port", "0"], capture_output=True, text=True)
