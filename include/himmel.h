@@ -189,7 +189,7 @@ typedef struct {
     int quality;           /* of JPEG and WebP pictures: 1 (small and coarse)..100; 0: no loss that is seen; others: not used */
 } himmel_request;
 
-/* A film of 1920x1080, 10 s, 24 fps, seed 0, 25 steps, guidance 5, rate factor 19, with the mark; prompt and output NULL. */
+/* A film of 1920x1080, 10 s, 24 fps, seed 0, 25 steps, guidance 4.5, rate factor 19, with the mark; prompt and output NULL. */
 HIMMEL_API himmel_request himmel_request_default(void);
 /* The same with the size, length, frame rate, steps, guidance and negative prompt that the open model was made for. */
 HIMMEL_API himmel_request himmel_request_for(const himmel_ctx *ctx, himmel_kind kind);

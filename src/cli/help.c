@@ -19,7 +19,7 @@ static const char main_help[] =
     "      --quality N       of .jpg and .webp, 1 (small and coarse) to 100 (no loss that is seen)\n"
     "      --seed N          same seed, same film                          (a new one each time)\n"
     "      --steps N         more steps, finer result, 1 to 200            (25)\n"
-    "      --guidance N      how strictly to follow the prompt, 1 to 20    (3)\n"
+    "      --guidance N      how strictly to follow the prompt, 1 to 20    (4.5)\n"
     "      --step-cache N    released models: leave out passes foreseen to change less, 0 to 1 (0, exact; try 0.05)\n"
     "      --negative TEXT   what to keep away from\n"
     "      --sound           a soundtrack made from the words: wind, sea, rain, thunder, night\n"

@@ -71,7 +71,7 @@ himmel_request himmel_request_default(void)
                             .fps_num = HM_FPS,
                             .fps_den = 1,
                             .steps = 25,
-                            .guidance = 3,
+                            .guidance = 4.5,
                             .crf = HM_ENCODER_CRF,
                             .visible_mark = 1};
 }

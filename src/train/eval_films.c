@@ -441,7 +441,7 @@ himmel_status hm_eval_films_cmd(const hm_job *job, himmel_error *err)
                    .n = 200,
                    .seconds = 3,
                    .steps = 25,
-                   .guidance = 3,
+                   .guidance = 4.5,
                    .scale = 1,
                    .draws = 5,
                    .start = hm_now()};
