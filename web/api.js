@@ -69,6 +69,9 @@ export const url = {
 export const erase = job => remove(isFilm(job) ? `/v1/videos/${job.id}` : `/himmel/v1/images/${job.id}`);
 export const cancel = job => post(`/himmel/v1/jobs/${job.id}/cancel`);
 
+/** A key, or an invitation with its keys: {stopped} says how many jobs that ended. */
+export const revoke = name => post("/himmel/v1/keys/revoke", { name });
+
 /** Follow a job: onJob(job) at every step, onPreview(data url). Returns a function that stops it. */
 export function follow(id, onJob, onPreview) {
   const source = new EventSource(`/himmel/v1/jobs/${id}/events`);

@@ -23,6 +23,22 @@ export function button(text, onclick, props = {}) {
   return el("button", { type: "button", onclick, ...props }, text);
 }
 
+/** A button that asks once more before it does what cannot be undone. */
+export function twoStep(text, sure, does, props = {}) {
+  const b = button(text, () => {
+    if (b.dataset.sure) return does();
+    b.dataset.sure = "1";
+    b.textContent = sure;
+    b.removeAttribute("aria-label"); // the question is what is read out
+  }, { className: "danger", ...props });
+  b.onblur = () => {
+    delete b.dataset.sure;
+    b.textContent = text;
+    if (props["aria-label"]) b.setAttribute("aria-label", props["aria-label"]);
+  };
+  return b;
+}
+
 let timer;
 /** One line at the foot of the page; errors stay until they are closed. */
 export function say(text, bad = false) {

@@ -1,7 +1,7 @@
 // film.js - one film or picture, large: playing it, what it is, what can be made of it.   SPDX-License-Identifier: MIT
 import { find, isFilm, post, url } from "./api.js";
 import { active, facts, state } from "./cards.js";
-import { $, button, el, fail } from "./dom.js";
+import { $, button, el, fail, twoStep } from "./dom.js";
 import { openMask } from "./mask.js";
 import { toolsFor } from "./tools.js";
 import { t } from "./words.js";
@@ -59,16 +59,6 @@ async function frameFile() {
   c.getContext("2d").drawImage(media, 0, 0);
   const blob = await new Promise(done => c.toBlob(done, "image/png"));
   return new File([blob], "frame.png", { type: "image/png" });
-}
-
-function twoStep(text, sure, does) {
-  const b = button(text, () => {
-    if (b.dataset.sure) return does();
-    b.dataset.sure = "1";
-    b.textContent = sure;
-  }, { className: "danger" });
-  b.onblur = () => { delete b.dataset.sure; b.textContent = text; };
-  return b;
 }
 
 function about(place) {

@@ -330,6 +330,7 @@ static bool old_job(hm_ask *a, const char *key, hm_job **jobs, bool *again)
 static bool submit_status(hm_call *c, const himmel_error *err)
 {
     if (err->code == HIMMEL_ENOMEM) return hm_answer_error(c, 400, NULL, "out_of_memory", "%s", err->message);
+    if (err->code == HIMMEL_ECANCELLED) return hm_answer_error(c, 401, NULL, "invalid_api_key", "%s", err->message);
     return hm_answer_status(c, err);
 }
 

@@ -33,6 +33,8 @@ typedef struct {
     pthread_mutex_t door; /* of jobs into the journal: limits are counted and jobs added under it */
     int port;      /* that we listen on */
     double start;  /* hm_now() */
+    int bell;      /* bell.h */
+    double keys_seen; /* when keys are looked at again, hm_now() */
 } hm_server;
 
 typedef enum { HM_SCOPE_NONE, HM_SCOPE_READ, HM_SCOPE_CREATE, HM_SCOPE_ADMIN } hm_scope;
@@ -116,6 +118,9 @@ bool hm_events_answer(hm_call *c, const char *kind);
 /* ---- keys.c ---- */
 /* Who has this key (a Bearer token; NULL or "": none)? local: the other end is on this machine. False: nobody. */
 bool hm_key_check(hm_store *s, const char *token, bool local, hm_caller *out);
+/* Jobs of keys that do not hold any more stop, and have stopped when this returns. *n: how many. */
+himmel_status hm_keys_stop_jobs(hm_server *srv, int *n, himmel_error *err);
+void hm_keys_watch(hm_server *srv); /* the same every second, and what the owner is told every hour */
 bool hm_scope_has(const hm_caller *who, hm_scope scope);
 /* May this caller make n more films of so many seconds? False: answered with 429. */
 bool hm_quota_check(hm_call *c, int n, double seconds);

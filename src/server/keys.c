@@ -8,9 +8,12 @@
 #include <time.h>
 
 #include "base/sha256.h"
+#include "server/bell.h"
 #include "server/http.h"
 
-enum { MOST_PENDING = 4096, DAY = 86400 };
+enum { MOST_PENDING = 4096, DAY = 86400, STOP_SECONDS = 30, LOG_DAYS = 90, SHARED_FROM = 5 };
+
+static const char no_longer[] = "the key was revoked or has expired";
 
 static void hash_of(const char *key, uint8_t out[32])
 {
@@ -163,14 +166,29 @@ himmel_status hm_key_log(const char *data, const char *name, FILE *f, himmel_err
     return rc;
 }
 
+/* A server that runs stops the jobs, however it makes them; where there is none, nothing but the journal knows of them. */
+static himmel_status stop_jobs(hm_store *s, const char *data, himmel_error *err)
+{
+    const double until = hm_now() + STOP_SECONDS;
+    int64_t n = 0;
+    for (;;) {
+        himmel_status rc = hm_store_revoked_jobs(s, &n, err);
+        if (rc || !n) return rc;
+        if (hm_now() > until) return hm_fail(err, HIMMEL_EINTERNAL, "%s: revoked, but the server has not stopped %lld of its jobs yet", data, (long long)n);
+        if (!hm_bell_ring(data)) return hm_store_cancel_revoked(s, no_longer, err);
+        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    }
+}
+
 himmel_status hm_key_revoke(const char *data, const char *name, himmel_error *err)
 {
     hm_store *s;
     bool changed;
     himmel_status rc = hm_store_open(&s, data, err);
     if (rc) return rc;
-    rc = hm_store_revoke_key(s, name, &changed, err); /* the server sees it within a second and stops the key's jobs */
-    if (!rc && !changed) rc = hm_fail(err, HIMMEL_EINVAL, "%s: there is no key or invitation %.64s that could be revoked", data, name);
+    rc = hm_store_revoke_key(s, name, &changed, err);
+    if (!rc && changed) rc = stop_jobs(s, data, err);
+    else if (!rc) rc = hm_fail(err, HIMMEL_EINVAL, "%s: there is no key or invitation %.64s that could be revoked", data, name);
     hm_store_close(s);
     return rc;
 }
@@ -196,6 +214,53 @@ bool hm_key_check(hm_store *s, const char *token, bool local, hm_caller *out)
     if (n) return false;
     *out = (hm_caller){.known = true, .key = {.name = "owner", .create = true, .read = true, .admin = true}};
     return true;
+}
+
+/* Of keys that were revoked (also by himmel keys, beside us) or have expired: their jobs stop. *n: how many did. */
+himmel_status hm_keys_stop_jobs(hm_server *srv, int *n, himmel_error *err)
+{
+    hm_key *keys;
+    size_t n_keys;
+    hm_usage u;
+    himmel_status rc = hm_store_keys(srv->store, &keys, &n_keys, err);
+    *n = 0;
+    for (size_t i = 0; i < n_keys && !rc; i++) {
+        int stopped;
+        if (!keys[i].revoked && (!keys[i].expires || keys[i].expires > (int64_t)time(NULL))) continue;
+        rc = hm_store_usage(srv->store, keys[i].id, 0, &u, err);
+        if (rc || !u.active) continue;
+        rc = hm_queue_stop_account(srv->queue, keys[i].id, no_longer, &stopped, err);
+        *n += stopped;
+    }
+    free(keys);
+    return rc;
+}
+
+/* Keys that many addresses use are told to the owner; old lines of the log go. */
+static void look_after_keys(hm_server *srv)
+{
+    const int64_t now = (int64_t)time(NULL);
+    hm_key *keys;
+    size_t n;
+    if (hm_store_keys(srv->store, &keys, &n, NULL)) return;
+    for (size_t i = 0; i < n; i++) {
+        int64_t addresses = 0;
+        if (keys[i].revoked || hm_store_addresses(srv->store, keys[i].id, now - 3600, &addresses, NULL) || addresses <= SHARED_FROM) continue;
+        fprintf(srv->o.log, "himmel: the key %s is used from %lld addresses in an hour: shared? (himmel keys log, himmel keys revoke)\n", keys[i].name,
+                (long long)addresses);
+    }
+    free(keys);
+    hm_store_forget_calls(srv->store, now - LOG_DAYS * DAY, NULL);
+}
+
+void hm_keys_watch(hm_server *srv)
+{
+    himmel_error err;
+    int n;
+    if (hm_keys_stop_jobs(srv, &n, &err)) fprintf(srv->o.log, "himmel: %s\n", err.message);
+    if (hm_now() < srv->keys_seen) return;
+    look_after_keys(srv);
+    srv->keys_seen = hm_now() + 3600;
 }
 
 bool hm_scope_has(const hm_caller *who, hm_scope scope)

@@ -47,11 +47,13 @@ static bool post_revoke(hm_call *c)
 {
     const char *name = hm_form_text(&c->form, "name");
     bool changed = false;
+    int n = 0;
     himmel_error err;
     if (!name) return hm_answer_error(c, 400, "name", "missing_required_parameter", "name is missing: of a key or invitation");
     if (hm_store_revoke_key(c->srv->store, name, &changed, &err)) return hm_answer_status(c, &err);
     if (!changed) return hm_answer_error(c, 404, "name", "not_found", "there is no key or invitation %.64s that could be revoked", name);
-    return hm_answer_json(c, 200, json_pack("{s:s, s:b}", "name", name, "revoked", 1));
+    if (hm_keys_stop_jobs(c->srv, &n, &err)) return hm_answer_error(c, 500, NULL, NULL, "%s is revoked, but its jobs go on: %s", name, err.message);
+    return hm_answer_json(c, 200, json_pack("{s:s, s:b, s:i}", "name", name, "revoked", 1, "stopped", n));
 }
 
 /* What a key did, newest first: one's own, or for an admin any. */

@@ -9,16 +9,17 @@
 #include "server/queue.h"
 #include "server/render.h"
 
-enum { MOST_ATTEMPTS = 5 };
+enum { MOST_ATTEMPTS = 5, STEP_MS = 1500, QUIT_MS = 10000 }; /* _MS: that a job which must stop gets for its step; for the end of its process */
 
 struct hm_queue {
     hm_queue_options o;
     pthread_mutex_t lock; /* of all below */
-    pthread_cond_t wake;
+    pthread_cond_t wake, idle; /* idle: no job runs, for a moment at least */
     pthread_t runner;
     bool started, stopping;
     hm_running running;
     bool cancel;          /* the running job shall stop */
+    bool quit;            /* its process was told to end: whatever it says of that is the end that was asked for */
     bool progress;        /* the running job has done a step since it started */
     char cancel_message[160];
     int64_t running_account;
@@ -145,7 +146,7 @@ static void run_job(hm_queue *q, const hm_job *j)
     const double start = hm_now();
     const himmel_status rc = render(q, j, &err);
     pthread_mutex_lock(&q->lock);
-    const bool cancelled = rc == HIMMEL_ECANCELLED && q->cancel, back = rc == HIMMEL_ECANCELLED && !q->cancel;
+    const bool cancelled = rc && q->cancel && (rc == HIMMEL_ECANCELLED || q->quit), back = rc == HIMMEL_ECANCELLED && !q->cancel;
     char message[160];
     snprintf(message, sizeof message, "%s", q->cancel_message);
     pthread_mutex_unlock(&q->lock);
@@ -157,21 +158,25 @@ static void run_job(hm_queue *q, const hm_job *j)
     hm_remove_all(q->o.data, "work", j->id);
     pthread_mutex_lock(&q->lock);
     q->running = (hm_running){0};
-    q->cancel = q->progress = false;
+    q->cancel = q->quit = q->progress = false;
     q->totals.busy_seconds += hm_now() - start;
     if (cancelled) q->totals.cancelled++;
     else if (rc && !back) q->totals.failed++;
     else if (!rc) q->totals.done++;
+    pthread_cond_broadcast(&q->idle);
     pthread_mutex_unlock(&q->lock);
     tell(q, j->id);
 }
 
-static void wait_a_second(hm_queue *q)
+/* Lock held; it is given up meanwhile. */
+static void wait_for(hm_queue *q, pthread_cond_t *c, int ms)
 {
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec++;
-    pthread_cond_timedwait(&q->wake, &q->lock, &until);
+    until.tv_nsec += ms % 1000 * 1000000L;
+    until.tv_sec += ms / 1000 + until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_cond_timedwait(c, &q->lock, &until);
 }
 
 static void *work(void *user)
@@ -189,7 +194,7 @@ static void *work(void *user)
             snprintf(q->running.id, sizeof q->running.id, "%s", j.id);
             q->running_account = j.account;
         } else {
-            wait_a_second(q); /* also notices what another process put into the journal */
+            wait_for(q, &q->wake, 1000); /* also notices what another process put into the journal */
         }
         pthread_mutex_unlock(&q->lock);
         if (rc) fprintf(q->o.log, "himmel: %s\n", err.message);
@@ -234,6 +239,7 @@ himmel_status hm_queue_new(hm_queue **out, const hm_queue_options *o, himmel_err
     q->o = *o;
     pthread_mutex_init(&q->lock, NULL);
     pthread_cond_init(&q->wake, NULL);
+    pthread_cond_init(&q->idle, NULL);
     himmel_status rc = hm_store_recover(o->store, MOST_ATTEMPTS, err);
     if (!rc) {
         hm_sweep(o->data, "work", NULL, NULL);
@@ -260,6 +266,7 @@ void hm_queue_free(hm_queue *q)
     hm_worker_nudge(q->o.worker);
     if (q->started) pthread_join(q->runner, NULL);
     pthread_cond_destroy(&q->wake);
+    pthread_cond_destroy(&q->idle);
     pthread_mutex_destroy(&q->lock);
     free(q);
 }
@@ -331,27 +338,44 @@ himmel_status hm_queue_cancel(hm_queue *q, const char *id, const char *message, 
     return rc;
 }
 
-himmel_status hm_queue_cancel_account(hm_queue *q, int64_t account, const char *message, himmel_error *err)
+/* Is the running job one of the account? Lock held. */
+static bool works_for(const hm_queue *q, const char *id, int64_t account)
 {
-    stop_running(q, NULL, account, message);
-    static const char *const kinds[] = {"video", "image"};
-    for (size_t k = 0; k < HM_COUNT(kinds); k++) {
-        hm_job *jobs;
-        size_t n;
-        bool more = true, changed;
-        char after[HM_ID] = "";
-        while (more) {
-            const hm_job_query query = {.kind = kinds[k], .after = after, .like = "", .account = account, .limit = 100};
-            himmel_status rc = hm_store_list(q->o.store, &query, &jobs, &n, &more, err);
-            if (rc) return rc;
-            for (size_t i = 0; i < n && !rc; i++)
-                if (jobs[i].status == HM_QUEUED) rc = hm_queue_cancel(q, jobs[i].id, message, &changed, err);
-            if (n) snprintf(after, sizeof after, "%s", jobs[n - 1].id);
-            hm_jobs_free(jobs, n);
-            if (rc) return rc;
-        }
+    return *q->running.id && q->running_account == account && !strcmp(q->running.id, id);
+}
+
+/* Until the account's running job has its end in the journal; *n one more if there was one. */
+static himmel_status end_running(hm_queue *q, int64_t account, const char *message, int *n, himmel_error *err)
+{
+    char id[HM_ID];
+    if (!stop_running(q, NULL, account, message)) return HIMMEL_OK;
+    const double start = hm_now();
+    pthread_mutex_lock(&q->lock);
+    memcpy(id, q->running.id, sizeof id);
+    while (works_for(q, id, account) && hm_now() - start < STEP_MS / 1e3) wait_for(q, &q->idle, STEP_MS);
+    if (works_for(q, id, account)) {
+        q->quit = true;
+        hm_worker_quit(q->o.worker, id);
     }
-    return HIMMEL_OK;
+    while (works_for(q, id, account) && hm_now() - start < (STEP_MS + QUIT_MS) / 1e3) wait_for(q, &q->idle, QUIT_MS);
+    const bool ended = !works_for(q, id, account);
+    pthread_mutex_unlock(&q->lock);
+    *n += ended;
+    return ended ? HIMMEL_OK : hm_fail(err, HIMMEL_EINTERNAL, "%s has not stopped yet", id);
+}
+
+himmel_status hm_queue_stop_account(hm_queue *q, int64_t account, const char *message, int *n, himmel_error *err)
+{
+    char id[HM_ID];
+    himmel_status rc = HIMMEL_OK;
+    bool changed;
+    *n = 0;
+    for (bool found = true; found && !rc; *n += found && !rc && changed) {
+        changed = false;
+        rc = hm_store_waiting(q->o.store, account, id, &found, err);
+        if (!rc && found) rc = hm_queue_cancel(q, id, message, &changed, err);
+    }
+    return rc ? rc : end_running(q, account, message, n, err);
 }
 
 himmel_status hm_queue_delete(hm_queue *q, const char *id, bool *changed, himmel_error *err)

@@ -31,8 +31,9 @@ void hm_queue_free(hm_queue *q);
 himmel_status hm_queue_submit(hm_queue *q, const hm_job *jobs, size_t n, himmel_error *err);
 /* Stop it within a step; its end is failed, with code "cancelled". *changed false: it was at its end already. */
 himmel_status hm_queue_cancel(hm_queue *q, const char *id, const char *message, bool *changed, himmel_error *err);
-/* The same for all jobs of an account that have no end yet. */
-himmel_status hm_queue_cancel_account(hm_queue *q, int64_t account, const char *message, himmel_error *err);
+/* The same for all jobs of an account, and it has happened when this returns: a step that takes longer than a moment ends with
+ * the worker's process. *n: how many. EINTERNAL: one has not ended yet. */
+himmel_status hm_queue_stop_account(hm_queue *q, int64_t account, const char *message, int *n, himmel_error *err);
 /* For good: row, files, and the file of a run that goes on a moment longer. */
 himmel_status hm_queue_delete(hm_queue *q, const char *id, bool *changed, himmel_error *err);
 

@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "server/bell.h"
 #include "server/http.h"
 #include "server/lockdown.h"
 
@@ -63,37 +64,6 @@ static void on_changed(void *user, const char *id)
     hm_http_changed(srv, id);
 }
 
-enum { LOG_DAYS = 90, SHARED_FROM = 5 };
-
-/* Keys that many addresses use are told to the owner once; old lines of the log go. */
-static void look_after_keys(hm_server *srv, hm_key *keys, size_t n)
-{
-    const int64_t now = (int64_t)time(NULL);
-    for (size_t i = 0; i < n; i++) {
-        int64_t addresses = 0;
-        if (keys[i].revoked || hm_store_addresses(srv->store, keys[i].id, now - 3600, &addresses, NULL) || addresses <= SHARED_FROM) continue;
-        fprintf(srv->o.log, "himmel: the key %s is used from %lld addresses in an hour: shared? (himmel keys log, himmel keys revoke)\n", keys[i].name,
-                (long long)addresses);
-    }
-    hm_store_forget_calls(srv->store, now - LOG_DAYS * 86400, NULL);
-}
-
-/* Keys that were revoked (also by himmel keys, beside us) or have expired: their jobs stop. */
-static void stop_revoked(hm_server *srv, bool hourly)
-{
-    hm_key *keys;
-    size_t n;
-    hm_usage u;
-    if (hm_store_keys(srv->store, &keys, &n, NULL)) return;
-    for (size_t i = 0; i < n; i++) {
-        const bool over = keys[i].revoked || (keys[i].expires && keys[i].expires <= (int64_t)time(NULL));
-        if (over && !hm_store_usage(srv->store, keys[i].id, 0, &u, NULL) && u.active)
-            hm_queue_cancel_account(srv->queue, keys[i].id, "the key was revoked or has expired", NULL);
-    }
-    if (hourly) look_after_keys(srv, keys, n);
-    free(keys);
-}
-
 static void say_hello(const hm_server *srv)
 {
     const hm_serve_options *o = &srv->o;
@@ -116,6 +86,7 @@ static himmel_status start(hm_server *srv, int *lock, himmel_error *err)
     if (!rc) rc = hm_worker_new(&srv->worker, &w, err);
     if (!rc) rc = hm_store_open(&srv->store, o->data, err);
     if (!rc) rc = check_door(o, srv->store, err);
+    if (!rc) rc = hm_bell_new(&srv->bell, o->data, err); /* the children do not have it: without a reader there is no server */
     if (!rc) rc = hm_log_new(&srv->log, srv, err);
     const hm_queue_options q = {.data = o->data, .max_waiting = o->max_queue, .max_memory_mib = o->max_memory_mib, .store = srv->store,
                                 .worker = srv->worker, .log = o->log, .changed = on_changed, .user = srv};
@@ -128,17 +99,20 @@ static himmel_status start(hm_server *srv, int *lock, himmel_error *err)
 
 himmel_status hm_serve(const hm_serve_options *o, bool (*stop)(void), himmel_error *err)
 {
-    hm_server srv = {.o = *o, .start = hm_now()};
+    hm_server srv = {.o = *o, .start = hm_now(), .keys_seen = hm_now() + 600, .bell = -1};
     int lock = -1;
     pthread_mutex_init(&srv.door, NULL);
     const himmel_status rc = start(&srv, &lock, err);
     if (!rc) say_hello(&srv);
-    for (int i = 1; !rc && !stop(); i++) {
-        nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
-        if (i % 5) continue;
-        stop_revoked(&srv, i % (5 * 3600) == 5 * 600); /* after ten minutes, then every hour */
+    double second = hm_now() + 1;
+    while (!rc && !stop()) {
+        const bool called = hm_bell_wait(srv.bell, 200), turn = hm_now() >= second;
+        if (called || turn) hm_keys_watch(&srv);
+        if (!turn) continue;
+        second = hm_now() + 1;
         hm_http_changed(&srv, NULL);
     }
+    hm_bell_free(srv.bell);
     hm_http_stop(&srv); /* nobody asks any more; then the worker puts its job back */
     hm_queue_free(srv.queue);
     hm_worker_free(srv.worker);

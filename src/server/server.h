@@ -60,8 +60,8 @@ himmel_status hm_key_list(const char *data, FILE *f, himmel_error *err);
 himmel_status hm_key_invite(const char *data, const hm_key_options *o, int uses, double key_days, char out[64], himmel_error *err);
 /* What a key did, newest first: time, address, status, method, path. */
 himmel_status hm_key_log(const char *data, const char *name, FILE *f, himmel_error *err);
-/* The key (or the invitation and every key of it) stops working at once, in a running server too; waiting and running jobs
- * are cancelled. */
+/* The key (or the invitation and every key of it) stops working at once, in a running server too, and its waiting and running
+ * jobs have stopped when this returns. EINTERNAL: one has not within half a minute. */
 himmel_status hm_key_revoke(const char *data, const char *name, himmel_error *err);
 
 /* ---- webhooks: who is told of the end of films ---- */

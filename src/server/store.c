@@ -67,13 +67,12 @@ static himmel_status exec(hm_store *s, const char *sql, himmel_error *err)
     return sqlite3_exec(s->db, sql, NULL, NULL, NULL) == SQLITE_OK ? HIMMEL_OK : hm_store_fail(s, err);
 }
 
-static himmel_status begin(hm_store *s, himmel_error *err)
+himmel_status hm_store_begin(hm_store *s, himmel_error *err)
 {
     return exec(s, "BEGIN IMMEDIATE", err);
 }
 
-/* COMMIT, or after an error ROLLBACK, which leaves the error's sentence alone. */
-static himmel_status end(hm_store *s, himmel_status rc, himmel_error *err)
+himmel_status hm_store_end(hm_store *s, himmel_status rc, himmel_error *err)
 {
     if (!rc) rc = exec(s, "COMMIT", err);
     if (rc) sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
@@ -101,11 +100,11 @@ static himmel_status set_up(hm_store *s, himmel_error *err)
     if (!rc && (version < 0 || version > VERSION))
         rc = hm_fail(err, HIMMEL_EIO, "%s: journal of version %d, this himmel reads version %d", s->path, version, VERSION);
     if (rc || version == VERSION) return rc;
-    rc = begin(s, err);
+    rc = hm_store_begin(s, err);
     if (rc) return rc;
     if (version < 1) rc = exec(s, schema, err);
     if (!rc) rc = exec(s, schema2, err);
-    return end(s, rc, err);
+    return hm_store_end(s, rc, err);
 }
 
 static himmel_status open_one(hm_store **out, const char *dir, himmel_error *err)
@@ -239,13 +238,25 @@ static himmel_status insert(hm_store *s, const hm_job *j, himmel_error *err)
     return hm_store_run(s, st, NULL, err);
 }
 
+/* The key may have been revoked while its request was read: what is asked here is so when the job is in the journal. */
+static himmel_status key_holds(hm_store *s, int64_t account, himmel_error *err)
+{
+    static const char sql[] = "SELECT count(*) FROM keys WHERE id = ?1 AND (revoked OR (expires > 0 AND expires <= ?2))";
+    int64_t over = 0;
+    sqlite3_stmt *st = hm_store_sql(s, sql);
+    if (st) sqlite3_bind_int64(st, 1, account), sqlite3_bind_int64(st, 2, (int64_t)time(NULL));
+    const himmel_status rc = hm_store_number(s, st, &over, err);
+    return rc || !over ? rc : hm_fail(err, HIMMEL_ECANCELLED, "this API key is not valid any more");
+}
+
 himmel_status hm_store_add(hm_store *s, const hm_job *jobs, size_t n, himmel_error *err)
 {
     pthread_mutex_lock(&s->lock);
-    himmel_status rc = begin(s, err);
+    himmel_status rc = hm_store_begin(s, err);
     if (!rc) {
+        rc = key_holds(s, jobs->account, err);
         for (size_t i = 0; i < n && !rc; i++) rc = insert(s, &jobs[i], err);
-        rc = end(s, rc, err);
+        rc = hm_store_end(s, rc, err);
     }
     pthread_mutex_unlock(&s->lock);
     return rc;
@@ -327,7 +338,8 @@ himmel_status hm_store_list(hm_store *s, const hm_job_query *q, hm_job **out, si
 
 himmel_status hm_store_take(hm_store *s, hm_job *out, bool *found, himmel_error *err)
 {
-    static const char pick[] = "SELECT " JOB_COLUMNS " FROM jobs j WHERE status = 0 ORDER BY priority DESC,"
+    static const char pick[] = "SELECT " JOB_COLUMNS " FROM jobs j WHERE status = 0 AND NOT EXISTS"
+                               " (SELECT 1 FROM keys WHERE keys.id = j.account AND revoked) ORDER BY priority DESC,"
                                " coalesce((SELECT max(started) FROM jobs k WHERE k.account = j.account), 0), seq LIMIT 1";
     static const char mark[] = "UPDATE jobs SET status = 1, attempts = attempts + 1, started = ?2 WHERE id = ?1 AND status = 0";
     pthread_mutex_lock(&s->lock);
@@ -379,6 +391,20 @@ himmel_status hm_store_cancel(hm_store *s, const char *id, const char *code, con
     static const char sql[] = "UPDATE jobs SET status = ?2, completed = nullif(?3, 0), error_code = ?4, error_message = ?5"
                               " WHERE id = ?1 AND status = 0";
     return move(s, sql, id, HM_FAILED, code, message, changed, err);
+}
+
+himmel_status hm_store_waiting(hm_store *s, int64_t account, char id[HM_ID], bool *found, himmel_error *err)
+{
+    static const char sql[] = "SELECT id FROM jobs WHERE account = ?1 AND status = 0 LIMIT 1";
+    pthread_mutex_lock(&s->lock);
+    sqlite3_stmt *st = hm_store_sql(s, sql);
+    if (st) sqlite3_bind_int64(st, 1, account);
+    const int r = st ? sqlite3_step(st) : SQLITE_ERROR;
+    if ((*found = r == SQLITE_ROW)) hm_store_text(st, 0, id, HM_ID);
+    const himmel_status rc = *found || r == SQLITE_DONE ? HIMMEL_OK : hm_store_fail(s, err);
+    if (st) sqlite3_reset(st), sqlite3_clear_bindings(st);
+    pthread_mutex_unlock(&s->lock);
+    return rc;
 }
 
 himmel_status hm_store_by_id(hm_store *s, const char *sql, const char *id, bool *changed, himmel_error *err)

@@ -38,7 +38,8 @@ himmel_status hm_store_open(hm_store **out, const char *dir, himmel_error *err);
 void hm_store_close(hm_store *s);
 
 /* ---- jobs ---- */
-himmel_status hm_store_add(hm_store *s, const hm_job *jobs, size_t n, himmel_error *err); /* all or none */
+/* All or none. ECANCELLED: their key was revoked or has expired meanwhile. */
+himmel_status hm_store_add(hm_store *s, const hm_job *jobs, size_t n, himmel_error *err);
 /* *found false: no such job (or not of that account, unless account < 0). */
 himmel_status hm_store_get(hm_store *s, const char *id, int64_t account, hm_job *out, bool *found, himmel_error *err);
 himmel_status hm_store_by_idem(hm_store *s, int64_t account, const char *idem, hm_job *out, bool *found, himmel_error *err);
@@ -54,7 +55,7 @@ himmel_status hm_store_list(hm_store *s, const hm_job_query *q, hm_job **out, si
 void hm_jobs_free(hm_job *jobs, size_t n);
 
 /* The next job to run is now running, its attempts one more. Higher priority first, then the account that waited longest
- * since its last start, then first come. *found false: nothing waits. */
+ * since its last start, then first come; none of a revoked key. *found false: nothing waits. */
 himmel_status hm_store_take(hm_store *s, hm_job *out, bool *found, himmel_error *err);
 /* Running -> done, failed, or queued again (which takes the attempt back). *changed false: it was deleted meanwhile. */
 himmel_status hm_store_finish(hm_store *s, const char *id, hm_job_status status, const char *code, const char *message,
@@ -62,6 +63,8 @@ himmel_status hm_store_finish(hm_store *s, const char *id, hm_job_status status,
 himmel_status hm_store_progress(hm_store *s, const char *id, himmel_error *err); /* a step was done: no attempt counts any more */
 /* Waiting -> failed with that code. *changed false: it did not wait. */
 himmel_status hm_store_cancel(hm_store *s, const char *id, const char *code, const char *message, bool *changed, himmel_error *err);
+/* Any job of the account that waits. */
+himmel_status hm_store_waiting(hm_store *s, int64_t account, char id[HM_ID], bool *found, himmel_error *err);
 himmel_status hm_store_delete(hm_store *s, const char *id, bool *changed, himmel_error *err);
 /* At the start: running -> queued, or failed after too many attempts. */
 himmel_status hm_store_recover(hm_store *s, int most_attempts, himmel_error *err);
@@ -96,6 +99,10 @@ himmel_status hm_store_find_key(hm_store *s, const uint8_t hash[32], hm_key *out
 himmel_status hm_store_keys(hm_store *s, hm_key **out, size_t *n, himmel_error *err); /* free(*out) */
 /* A key, or an invitation and all keys that came of it. */
 himmel_status hm_store_revoke_key(hm_store *s, const char *name, bool *changed, himmel_error *err);
+/* Jobs of revoked keys that have no end yet. */
+himmel_status hm_store_revoked_jobs(hm_store *s, int64_t *n, himmel_error *err);
+/* They fail, code "cancelled": where no server runs that would have to stop them. */
+himmel_status hm_store_cancel_revoked(hm_store *s, const char *message, himmel_error *err);
 himmel_status hm_store_key_id(hm_store *s, const char *name, int64_t *id, himmel_error *err); /* EINVAL: no such key */
 
 /* ---- invitations: a code that a number of people may turn into keys (store_hooks.c) ---- */

@@ -20,6 +20,9 @@ struct hm_store {
 };
 
 himmel_status hm_store_fail(hm_store *s, himmel_error *err);
+/* A transaction. The end is COMMIT, or after an error ROLLBACK, which leaves the error's sentence alone. */
+himmel_status hm_store_begin(hm_store *s, himmel_error *err);
+himmel_status hm_store_end(hm_store *s, himmel_status rc, himmel_error *err);
 sqlite3_stmt *hm_store_sql(hm_store *s, const char *sql);
 himmel_status hm_store_run(hm_store *s, sqlite3_stmt *st, bool *changed, himmel_error *err);
 /* sql, whose only parameter is an id, under the lock. changed as above. */

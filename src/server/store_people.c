@@ -171,9 +171,10 @@ himmel_status hm_store_revoke_key(hm_store *s, const char *name, bool *changed, 
     static const char keys[] = "UPDATE keys SET revoked = 1 WHERE revoked = 0 AND (name = ?1 OR (invitation > 0 AND invitation ="
                                " (SELECT id FROM invitations WHERE name = ?1)))";
     const char *const sql[] = {code, keys};
-    himmel_status rc = HIMMEL_OK;
     *changed = false;
     pthread_mutex_lock(&s->lock);
+    himmel_status rc = hm_store_begin(s, err);
+    const bool begun = !rc;
     for (size_t i = 0; i < HM_COUNT(sql) && !rc; i++) {
         bool one = false;
         sqlite3_stmt *st = hm_store_sql(s, sql[i]);
@@ -181,8 +182,26 @@ himmel_status hm_store_revoke_key(hm_store *s, const char *name, bool *changed, 
         rc = hm_store_run(s, st, &one, err);
         *changed |= one;
     }
+    if (begun) rc = hm_store_end(s, rc, err);
     pthread_mutex_unlock(&s->lock);
     return rc;
+}
+
+himmel_status hm_store_revoked_jobs(hm_store *s, int64_t *n, himmel_error *err)
+{
+    static const char sql[] = "SELECT count(*) FROM jobs WHERE status < 2 AND account IN (SELECT id FROM keys WHERE revoked)";
+    s = s->reader;
+    pthread_mutex_lock(&s->lock);
+    const himmel_status rc = hm_store_number(s, hm_store_sql(s, sql), n, err);
+    pthread_mutex_unlock(&s->lock);
+    return rc;
+}
+
+himmel_status hm_store_cancel_revoked(hm_store *s, const char *message, himmel_error *err)
+{
+    static const char sql[] = "UPDATE jobs SET status = 3, completed = CAST(strftime('%s', 'now') AS INTEGER), error_code = 'cancelled', error_message = ?1"
+                              " WHERE status < 2 AND account IN (SELECT id FROM keys WHERE revoked)";
+    return hm_store_by_id(s, sql, message, NULL, err);
 }
 
 himmel_status hm_store_key_id(hm_store *s, const char *name, int64_t *id, himmel_error *err)
@@ -202,7 +221,8 @@ himmel_status hm_store_log(hm_store *s, const hm_call_record *calls, size_t n, h
 {
     static const char sql[] = "INSERT INTO calls(at, account, method, path, status, address) VALUES(?1,?2,?3,?4,?5,?6)";
     pthread_mutex_lock(&s->lock);
-    himmel_status rc = sqlite3_exec(s->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK ? HIMMEL_OK : hm_store_fail(s, err);
+    himmel_status rc = hm_store_begin(s, err);
+    const bool begun = !rc;
     for (size_t i = 0; i < n && !rc; i++) {
         sqlite3_stmt *st = hm_store_sql(s, sql);
         const hm_call_record *c = &calls[i];
@@ -216,8 +236,7 @@ himmel_status hm_store_log(hm_store *s, const hm_call_record *calls, size_t n, h
         }
         rc = hm_store_run(s, st, NULL, err);
     }
-    if (!rc && sqlite3_exec(s->db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK) rc = hm_store_fail(s, err);
-    if (rc) sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+    if (begun) rc = hm_store_end(s, rc, err);
     pthread_mutex_unlock(&s->lock);
     return rc;
 }

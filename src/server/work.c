@@ -161,6 +161,7 @@ static void *listen_all(void *user)
         if (s.life != w->life) continue;
         if (s.kind == HM_SAY_PLAN) answer_plan(w, &s); /* only ever asked once the model is loaded */
         pthread_mutex_lock(&w->lock);
+        if (s.kind == HM_SAY_QUIT && !strcmp(s.id, w->job)) _exit(0);
         if (s.kind == HM_SAY_RUN) {
             memcpy(w->job, s.id, sizeof w->job);
             w->stop = false;

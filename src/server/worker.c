@@ -260,6 +260,15 @@ himmel_status hm_worker_run(hm_worker *w, const char *id, hm_stop_fn *stop, void
     return why.code ? hm_fail(err, why.code, "%s", why.message) : HIMMEL_OK;
 }
 
+void hm_worker_quit(hm_worker *w, const char *id)
+{
+    hm_say s = {.kind = HM_SAY_QUIT};
+    snprintf(s.id, sizeof s.id, "%s", id);
+    pthread_mutex_lock(&w->lock);
+    if (!strcmp(w->job, id) && !w->ended) say(w, &s);
+    pthread_mutex_unlock(&w->lock);
+}
+
 void hm_worker_nudge(hm_worker *w)
 {
     pthread_mutex_lock(&w->lock);

@@ -54,5 +54,7 @@ himmel_status hm_worker_plan(hm_worker *w, const himmel_request *like, himmel_pl
  * hm_render_run; ENOMEM, EINTERNAL also: the process ended. */
 himmel_status hm_worker_run(hm_worker *w, const char *id, hm_stop_fn *stop, void *user, himmel_error *err);
 void hm_worker_nudge(hm_worker *w); /* ask stop() again, now */
+/* End the process in the middle of what it does, if it makes this job; the next one loads the model. hm_worker_run: EINTERNAL. */
+void hm_worker_quit(hm_worker *w, const char *id);
 
 #endif

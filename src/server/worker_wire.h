@@ -5,7 +5,7 @@
 #include "server/worker.h"
 
 typedef enum {
-    HM_SAY_RUN, HM_SAY_STOP, HM_SAY_PLAN,                                      /* to the worker */
+    HM_SAY_RUN, HM_SAY_STOP, HM_SAY_QUIT, HM_SAY_PLAN,                         /* to the worker; QUIT: in the middle of a step */
     HM_SAY_MODEL, HM_SAY_STEP, HM_SAY_PREVIEW, HM_SAY_END, HM_SAY_PLANNED,     /* from it */
     HM_SAY_DIED                                                                /* from the keeper */
 } hm_say_kind;
@@ -13,7 +13,7 @@ typedef enum {
 typedef struct {
     hm_say_kind kind;
     unsigned life;     /* which worker: what was meant for one that has ended is passed over */
-    char id[HM_ID];    /* RUN, STOP, STEP, PREVIEW, END */
+    char id[HM_ID];    /* RUN, STOP, QUIT, STEP, PREVIEW, END */
     himmel_error err;  /* MODEL, END, PLANNED: code 0 is good */
     union {
         hm_step step;

@@ -106,6 +106,33 @@ class Server:
         return False
 
 
+    def wait_phase(self, id, phase, headers=None, seconds=60):
+        """The job is at that: "text", "sample" ..."""
+        start = time.time()
+        while time.time() - start < seconds:
+            v = self.ask("GET", "/v1/videos/" + id, headers=headers).json
+            if v.get("himmel", {}).get("phase") == phase: return True
+            time.sleep(0.01)
+        return check(False, f"{id} never came to {phase}: {v}")
+
+    def worker(self, seconds=30):
+        """The process that owns the model: a child of the server's keeper."""
+        start = time.time()
+        while time.time() - start < seconds:
+            for n in os.listdir("/proc"):
+                try:
+                    if n.isdigit() and stat(n)[0] == "himmel-worker" and stat(stat(n)[1])[1] == str(self.process.pid): return int(n)
+                except OSError: pass
+            time.sleep(0.05)
+        raise AssertionError("no worker")
+
+
+def stat(pid):
+    """Name and parent of a process."""
+    with open(f"/proc/{pid}/stat") as f: s = f.read()
+    return s[s.index("(") + 1:s.rindex(")")], s[s.rindex(")") + 1:].split()[1]
+
+
 def multipart(fields):
     out = b""
     for name, value in fields:

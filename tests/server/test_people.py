@@ -1,6 +1,6 @@
 """test_people.py HIMMEL MAKE_MODEL - who may enter: addresses, keys, scopes, quotas, invitations, logs, webhooks; taking
 everything away and deleting it. SPDX-License-Identifier: MIT"""
-import base64, hashlib, hmac, http.server, io, json, os, sqlite3, subprocess, sys, tempfile, threading, time, zipfile
+import base64, hashlib, hmac, http.server, io, json, os, signal, socket, sqlite3, subprocess, sys, tempfile, threading, time, zipfile
 from client import Server, check, end
 
 himmel, make_model = sys.argv[1:3]
@@ -19,6 +19,13 @@ def new_key(name, *options):
     r = run("keys", "new", name, *options)
     check(r.returncode == 0 and r.stdout.startswith("hm-") and len(r.stdout.strip()) == 46, f"keys new {name}: {r}")
     return {"Authorization": "Bearer " + r.stdout.strip()}
+
+
+def journal(sql):
+    """Change the server's journal behind its back; no connection stays open."""
+    db = sqlite3.connect(DATA + "/journal.db")
+    with db: check(db.execute(sql).rowcount == 1, sql)
+    db.close()
 
 
 def doors():
@@ -58,15 +65,12 @@ def keys(s):
     one = new_key("one", "--max-concurrent", "1")
     long = s.ask("POST", "/v1/videos", {**FILM, "steps": 200}, headers=one)
     check(long.status == 200 and s.ask("POST", "/v1/videos", FILM, headers=one).status == 429, "one job at a time")
-    check(run("keys", "revoke", "one").returncode == 0, "revoke")
-    start = time.time()
-    while time.time() - start < 10 and s.ask("GET", f"/v1/videos/{long.json['id']}", headers=owner).json["status"] != "failed": time.sleep(0.1)
-    e = s.ask("GET", f"/v1/videos/{long.json['id']}", headers=owner).json
-    check(e["status"] == "failed" and "revoked" in e["error"]["message"], f"a revoked key's job: {e}")
+    check(run("keys", "revoke", "one").returncode == 0 and run("keys", "revoke", "nobody").returncode == 1, "revoke")
+    stopped(s, [long.json["id"]], owner, "keys revoke")
     check(s.ask("GET", "/v1/videos", headers=one).status == 401, "a revoked key")
     over = new_key("over", "--days", "1")
     check(s.ask("GET", "/v1/videos", headers=over).status == 200, "a day is not over yet")
-    with sqlite3.connect(DATA + "/journal.db") as db: db.execute("UPDATE keys SET expires = 1 WHERE name = 'over'")
+    journal("UPDATE keys SET expires = 1 WHERE name = 'over'")
     check(s.ask("GET", "/v1/videos", headers=over).status == 401, "an expired key")
     listed = run("keys", "list").stdout
     check(all(n in listed for n in ("boss", "maker", "REVOKED")) and not any(k["Authorization"][10:] in listed for k in (owner, maker)), listed)
@@ -84,6 +88,64 @@ def keys(s):
     return owner, maker
 
 
+def stopped(s, ids, owner, what):
+    """Now, without waiting: the jobs have their end, and nothing is left of them."""
+    for id in ids:
+        e = s.ask("GET", f"/v1/videos/{id}", headers=owner).json
+        check(e["status"] == "failed" and e["error"]["code"] == "cancelled" and "revoked" in e["error"]["message"], f"{what}: {e}")
+    left = [n for sub in ("work", "saved", "inputs", "results") for n in os.listdir(f"{DATA}/{sub}") if any(n.startswith(id) for id in ids)]
+    check(not left, f"{what}: files left: {left}")
+
+
+def late_body(s, guest, name, owner):
+    """A request that was let in, and whose body ends when the key does not hold any more."""
+    body = json.dumps(FILM).encode()
+    with socket.create_connection(("127.0.0.1", s.port), timeout=30) as c:
+        c.sendall(f"POST /v1/videos HTTP/1.1\r\nHost: localhost\r\nAuthorization: {guest['Authorization']}\r\nContent-Type: application/json\r\n"
+                  f"Content-Length: {len(body)}\r\n\r\n".encode() + body[:5])
+        time.sleep(0.3)
+        a = s.ask("POST", "/himmel/v1/keys/revoke", {"name": name}, headers=owner)
+        check(a.status == 200 and a.json["revoked"], f"revoke {name}: {a.body}")
+        c.sendall(body[5:])
+        head = c.recv(100)
+    check(head.startswith(b"HTTP/1.1 401"), f"a job of a key that was revoked meanwhile: {head}")
+
+
+def revoking(s, owner):
+    """When revoking is answered, the jobs have stopped: waiting ones and the one that works, also in the middle of a long step."""
+    guests = {n: new_key(n) for n in ("queued", "stepping", "late", "beside", "gone")}
+    other = s.ask("POST", "/v1/videos", {**FILM, "steps": 60}, headers=guests["beside"]).json["id"]
+    waiting = [s.ask("POST", "/v1/videos", {**FILM, "steps": 200}, headers=guests["queued"]).json["id"] for _ in range(3)]
+    listener = threading.Thread(target=lambda: heard.append(s.ask("GET", f"/himmel/v1/jobs/{waiting[2]}/events", headers=owner).body))
+    heard = []
+    listener.start()
+    a = s.ask("POST", "/himmel/v1/keys/revoke", {"name": "queued"}, headers=owner)
+    check(a.status == 200 and a.json == {"name": "queued", "revoked": True, "stopped": 3}, f"three waiting jobs: {a.body}")
+    stopped(s, waiting, owner, "waiting jobs")
+    listener.join(20)
+    check(heard and b"event: end" in heard[0], "who listens to a job that was stopped hears of it")
+    check(s.wait(other, headers=owner)["status"] == "completed", "another key's job goes on")
+    late_body(s, guests["late"], "late", owner)
+    # on a file that the worker cannot get on with: a step that takes for ever
+    v = s.ask("POST", "/v1/videos", {**FILM, "steps": 200}, headers=guests["stepping"]).json["id"]
+    s.wait_phase(v, "sample", owner)
+    worker = s.worker()
+    os.kill(worker, signal.SIGSTOP)
+    threading.Timer(3, lambda: os.kill(worker, signal.SIGCONT)).start()
+    start = time.time()
+    r = run("keys", "revoke", "stepping")
+    check(r.returncode == 0 and time.time() - start < 20, f"revoke in the middle of a step: {r}, {time.time() - start:.1f} s")
+    stopped(s, [v], owner, "in the middle of a step")
+    check(s.worker() != worker, "the process that did not stop")
+    # without a server: a job that a crash left as running
+    v = s.ask("POST", "/v1/videos", {**FILM, "steps": 200}, headers=guests["gone"]).json["id"]
+    s.wait_phase(v, "sample", owner)
+    s.stop(signal.SIGKILL)
+    check(run("keys", "revoke", "gone").returncode == 0, "revoke without a server")
+    s.start()
+    stopped(s, [v], owner, "without a server")
+
+
 def invitations(s, owner):
     r = run("keys", "invite", "preview", "--uses", "2", "--days", "1", "--max-films", "5")
     code = r.stdout.strip()
@@ -96,10 +158,15 @@ def invitations(s, owner):
     v = s.ask("POST", "/v1/videos", {**FILM, "steps": 200}, headers=guests[0])
     check(v.status == 200 and s.ask("GET", "/himmel/v1/keys", headers=guests[0]).status == 403, "a guest")
     check("2 redeemed" in run("keys", "list").stdout and s.ask("GET", "/himmel/v1/invitations", headers=owner).json["data"][0]["uses_left"] == 0, "list of invitations")
-    check(s.ask("POST", "/himmel/v1/keys/revoke", {"name": "preview"}, headers=owner).status == 200, "revoke an invitation")
+    w = s.ask("POST", "/v1/videos", {**FILM, "steps": 200}, headers=guests[1])
+    r = s.ask("POST", "/himmel/v1/keys/revoke", {"name": "preview"}, headers=owner)
+    check(r.status == 200 and r.json["stopped"] == 2, f"revoke an invitation: {r.body}")
+    stopped(s, [v.json["id"], w.json["id"]], owner, "an invitation's jobs")
     check(all(s.ask("GET", "/v1/videos", headers=g).status == 401 for g in guests), "its keys")
-    time.sleep(3)
-    check(s.ask("GET", f"/v1/videos/{v.json['id']}", headers=owner).json["status"] == "failed", "its jobs")
+    check(s.ask("GET", "/himmel/v1/invitations", headers=owner).json["data"][0]["revoked"], "the list says so")
+    over = run("keys", "invite", "ended", "--uses", "5", "--days", "1").stdout.strip()
+    journal("UPDATE invitations SET expires = 1 WHERE name = 'ended'")
+    check(s.ask("POST", "/himmel/v1/invitations", {"code": over}).status == 403, "an invitation after its end")
 
 
 def shared(s, key, owner):
@@ -171,6 +238,7 @@ def everything(s, maker, owner):
 doors()
 s = Server(himmel, DATA, MODEL, "--min-free", "1")
 owner, maker = keys(s)
+revoking(s, owner)
 invitations(s, owner)
 webhooks(s, maker, owner)
 everything(s, maker, owner)
