@@ -3,7 +3,7 @@ while a film is sampled, clients while others send large bodies, 10,000 idle con
 only. Environment: KILLS (50), LOAD_SECONDS (40), SOAK_SECONDS (1800), LOAD_MODEL (random weights). Prints what it measured.
 SPDX-License-Identifier: MIT"""
 import asyncio, base64, hashlib, multiprocessing, os, random, re, resource, select, signal, socket, subprocess, sys, tempfile, time
-from client import Server, check, end, multipart
+from client import Server, check, end, multipart, stat
 
 himmel, make_model, what = sys.argv[1:4]
 folder = tempfile.TemporaryDirectory(prefix="himmel-long-")
@@ -229,15 +229,31 @@ def idle():
     s.stop()
 
 
-def rss(s):
-    with open(f"/proc/{s.process.pid}/status") as f:
-        return int(re.search(r"VmRSS:\s+(\d+)", f.read())[1])
+def memory(pid):
+    """KiB of a process that are its own: what it maps of files (weights, the journal) comes and goes as the system likes."""
+    with open(f"/proc/{pid}/status") as f: text = f.read()
+    return sum(int(re.search(rf"{name}:\s+(\d+)", text)[1]) for name in ("RssAnon", "RssShmem"))
+
+
+def family(s):
+    """The server, the keeper of its worker, the worker, and the process that looks at uploads: name -> pid."""
+    of = {"server": s.process.pid, "worker": s.worker()}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if stat(pid)[1] == str(s.process.pid): of["keeper" if stat(pid)[0] == "himmel-keeper" else "jail"] = int(pid)
+        except OSError: pass
+    return of
 
 
 def soak():
+    """Films, edits of them, pictures, uploads, refusals and exports over and over: no process of the server may grow."""
     s = Server(himmel, D + "/soak", MODEL, "--min-free", "1")
     seconds = int(os.environ.get("SOAK_SECONDS", "1800"))
-    start, n, marks = time.time(), 0, []
+    first = s.ask("POST", "/v1/videos", dict(FILM, steps=1)).json
+    check(s.wait(first["id"])["status"] == "completed", "the first film")
+    film = s.ask("GET", f"/v1/videos/{first['id']}/content").body
+    who, marks, start, n = family(s), {}, time.time(), 0
+    check(set(who) == {"server", "worker", "keeper", "jail"}, f"processes: {who}")
     while time.time() - start < seconds:
         v = s.ask("POST", "/v1/videos", dict(FILM, steps=2)).json
         s.ask("GET", f"/himmel/v1/jobs/{v['id']}/events")
@@ -245,15 +261,25 @@ def soak():
         s.ask("GET", f"/v1/videos/{v['id']}/content")
         s.ask("POST", "/v1/images/generations", dict(prompt="fog", size="64x64", steps=1))
         s.ask("POST", "/v1/videos", raw=b"{", type="application/json")
-        if n % 3: s.ask("DELETE", "/v1/videos/" + v["id"])
+        s.ask("POST", "/v1/content_provenance_checks", form=[("file", ("a.mp4", film))])
+        longer = s.ask("POST", "/v1/videos/extensions", form=[("prompt", "fog"), ("video", ("a.mp4", film)), ("seconds", "1"), ("steps", "1")]).json
+        stopped = s.ask("POST", "/v1/videos", dict(FILM, steps=200)).json
+        s.ask("POST", f"/himmel/v1/jobs/{stopped['id']}/cancel")
+        check(s.wait(longer["id"])["status"] == "completed", "longer film")
+        if n % 10 == 0: s.ask("GET", "/himmel/v1/export")
+        for x in (longer, stopped) + ((v,) if n % 3 else ()): s.ask("DELETE", "/v1/videos/" + x["id"])
         n += 1
-        marks.append((time.time() - start, rss(s)))
-        time.sleep(0.5)
-    early = [m for t, m in marks if seconds / 4 <= t < seconds / 2]
-    late = [m for t, m in marks if t >= 3 * seconds / 4]
-    a, b = sorted(early)[len(early) // 2], sorted(late)[len(late) // 2]
-    print(f"{n} rounds in {seconds} s: RSS {a} KiB in the second quarter, {b} KiB in the last")
-    check(b <= a * 1.02 + 1024, f"RSS grew from {a} to {b} KiB")
+        for name, pid in who.items(): marks.setdefault(name, []).append((time.time() - start, memory(pid)))
+        time.sleep(0.2)
+    check(family(s) == who, f"processes were started anew: {who}, {family(s)}")
+    for name, seen in marks.items():
+        early = sorted(m for t, m in seen if seconds / 4 <= t < seconds / 2)
+        late = sorted(m for t, m in seen if t >= 3 * seconds / 4)
+        if not check(early and late, f"{len(seen)} rounds in {seconds} s are too few"): break
+        a, b = early[len(early) // 2], late[len(late) // 2]
+        print(f"{name}: {a} KiB in the second quarter, {b} KiB in the last, at most {max(m for _, m in seen)}")
+        check(b <= a * 1.02 + 1024, f"the {name} grew from {a} to {b} KiB")
+    print(f"{n} rounds in {seconds} s")
     s.stop()
 
 

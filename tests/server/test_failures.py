@@ -57,21 +57,6 @@ def little_memory():
     s.stop()
 
 
-def worker(s):
-    """The process that owns the model: the server's grandchild."""
-    def parent(pid):
-        try:
-            with open(f"/proc/{pid}/stat") as f: return int(f.read().rsplit(")", 1)[1].split()[1])
-        except OSError: return 0
-    while True:
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                with open(f"/proc/{pid}/comm") as f: name = f.read().strip()
-            except OSError: continue
-            if name == "himmel-worker" and parent(parent(pid)) == s.process.pid: return int(pid)
-        time.sleep(0.05)
-
-
 def crashes():
     """The worker dies while a film is made: that film fails, the next one is made, with the bytes that it has on another day."""
     s = Server(himmel, D + "/crash", MODEL, "--min-free", "1")
@@ -82,14 +67,14 @@ def crashes():
                             (signal.SIGABRT, "out_of_memory", "signal 6")):
         v, waits = [s.ask("POST", "/v1/videos", {**FILM, "steps": n}).json for n in (200, 1)]
         while s.ask("GET", "/v1/videos/" + v["id"]).json["himmel"].get("step", 0) < 3: time.sleep(0.02)
-        os.kill(worker(s), sig)
+        os.kill(s.worker(), sig)
         e = s.wait(v["id"])
         check(e["status"] == "failed" and e["error"]["code"] == code and word in e["error"]["message"], f"{sig}: {e}")
         check(s.wait(waits["id"])["status"] == "completed" and digest(waits["id"]) == digest(a["id"]), f"{sig}: the film behind it")
         alive(s, f"{sig}")
     left = [f for sub in ("work", "saved", "inputs") for f in os.listdir(f"{D}/crash/{sub}")]
     check(not left, f"left over: {left}")
-    os.kill(worker(s), signal.SIGKILL)  # with nothing to do: nothing fails
+    os.kill(s.worker(), signal.SIGKILL)  # with nothing to do: nothing fails
     check(s.wait(s.ask("POST", "/v1/videos", FILM).json["id"])["status"] == "completed", "after a death between films")
     check(s.stop() == 0, "SIGTERM")
 

@@ -114,6 +114,38 @@ await newest();
 await page.waitForFunction(() => document.querySelector(".stage img")?.naturalWidth === 128);
 check(await page.locator("[data-tool=extend]").count() === 0, "pictures are not extended");
 
+// extend, close the loop, blend: from the first film, as long as was asked for
+const from = async (name, numbers, length) => {
+  const known = (await films()).map(v => v.id);
+  await page.goto(`${base}/#/film/${made.id}`);
+  await playing();
+  await tool(name);
+  await page.fill("#film .say", "fog");
+  for (const [i, n] of numbers.entries()) await page.locator("#film .tool input[type=number]").nth(i).fill(String(n));
+  await page.click("#film .main");
+  await sent();
+  for (let v; v?.status !== "completed"; await page.waitForTimeout(200)) {
+    v = (await films()).find(x => !known.includes(x.id));
+    if (v?.status === "failed") return check(false, `${name}: ${JSON.stringify(v)}`);
+    if (v?.status === "completed") check(Math.abs(v.seconds - length) < 0.1 && v.prompt === "fog" && v.himmel.mode === "join", `${name}: ${JSON.stringify(v)}`);
+  }
+};
+await from("extend", [1, 2], 4);
+await from("close_loop", [1], 2);
+await from("blend", [1], 3);
+await page.goto(`${base}/#/create`);
+await ready(7);
+
+// a file that is dropped, here where no field wants it, is verified
+const signed = readFileSync(await download.path()).toString("base64");
+await page.evaluate(file => {
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File([Uint8Array.from(atob(file), c => c.charCodeAt(0))], "dropped.mp4", { type: "video/mp4" }));
+  for (const name of ["dragover", "drop"]) document.body.dispatchEvent(new DragEvent(name, { bubbles: true, cancelable: true, dataTransfer }));
+}, signed);
+await page.waitForSelector("#verify:not([hidden]) #verdict .layers li.yes");
+check((await page.textContent("#verdict")).includes("dropped.mp4") && !(await page.locator("#verdict .layers li.broken").count()), `dropped: ${await page.textContent("#verdict .layers")}`);
+
 // verify any file: a film that was changed does not pass
 await room("verify");
 await accessible("verify");
@@ -150,7 +182,7 @@ await room("create");
 await page.fill("#search", "balloon");
 await page.waitForFunction(() => document.querySelectorAll(".card").length === 1);
 await page.fill("#search", "");
-await ready(4);
+await ready(7);
 
 // delete, in two steps
 const before = await page.locator(".card").count();
