@@ -283,6 +283,7 @@ typedef struct {
     double strength;          /* CHANGE without any of these: 0.01 = nearly the same .. 1 = only the prompt; HIMMEL_STRENGTH_* */
     himmel_fit fit;           /* inputs of other shape than the result: cut off or put black around (outpaint: fill it) */
     int mask_holes;           /* 1: what may change is what is fully transparent in mask, not its white */
+    const char *reference;    /* NULL, or a picture of who or what new frames are about: Wan's VACE takes one, others are EINVAL */
     /* NULL, or inputs are decoded and their credentials read elsewhere: a connected stream socket, closed here, to a process that runs
      * himmel_read_serve(socket, path) for this one opening of path; -1: there is none. */
     int (*reader)(void *reader_user, const char *path);

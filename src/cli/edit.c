@@ -23,6 +23,7 @@ typedef struct {
     const char *last;
     double from, to;
     double usual_seconds; /* of a film from one picture */
+    int usual_num, usual_den; /* frames a second of a new film; 0: the engine's own */
     cli_story story;
 } editor;
 
@@ -82,7 +83,8 @@ static bool take_value(editor *d, const char *name, const char *v)
         e->fit = !strcmp(v, "pad") ? HIMMEL_FIT_PAD : HIMMEL_FIT_CROP;
         return !strcmp(v, "pad") || !strcmp(v, "crop") || args_wrong(name, v, "wants crop or pad");
     }
-    if (!strcmp(name, "mask")) e->mask = v;
+    if (!strcmp(name, "reference")) e->reference = v;
+    else if (!strcmp(name, "mask")) e->mask = v;
     else d->last = v;
     return true;
 }
@@ -90,7 +92,7 @@ static bool take_value(editor *d, const char *name, const char *v)
 static int take_option(void *user, const char *name, const char *value)
 {
     editor *d = user;
-    static const char *const own[] = {"after", "before", "from", "to", "strength", "box", "fit", "mask", "last"};
+    static const char *const own[] = {"after", "before", "from", "to", "strength", "box", "fit", "mask", "last", "reference"};
     bool mine = false;
     for (size_t i = 0; i < sizeof own / sizeof *own; i++) mine |= !strcmp(own[i], name);
     if (!mine) return 0;
@@ -177,6 +179,8 @@ static bool set_up(editor *d, himmel_request *r, himmel_error *err)
     for (int i = 0; i < d->n_inputs; i++)
         if (!to_clip(d, i, err)) return false;
     if (d->c->id != EDIT_CUT && d->c->id != EDIT_STORYBOARD && !all_pictures(d, &pictures, err)) return false;
+    const bool new = d->c->id == EDIT_ANIMATE || d->c->id == EDIT_STORYBOARD || (d->c->id == EDIT_INTERPOLATE && pictures) || !d->n_inputs;
+    if (new && r->fps_num == 0) r->fps_num = d->usual_num, r->fps_den = d->usual_den;
     e->mode = HIMMEL_EDIT_CHANGE;
     switch (d->c->id) {
     case EDIT_ANIMATE:
@@ -233,7 +237,7 @@ static bool twice(himmel_request *r, const char *path, himmel_error *err)
 static himmel_status film_for_loop(himmel_ctx *ctx, editor *d, const cli_args *a, char *path, size_t cap, himmel_error *err)
 {
     himmel_request r = a->req;
-    const himmel_request usual = himmel_request_default();
+    const himmel_request usual = himmel_request_for(ctx, HIMMEL_FILM);
     if (snprintf(path, cap, "%s.once.mp4", a->req.output) >= (int)cap) path[0] = 0;
     r.output = path;
     r.seconds = fmax(1, or_else(a->req.seconds, 8) - d->e.after);
@@ -326,7 +330,7 @@ static void fill_in(editor *d, cli_args *a, himmel_ctx *ctx)
     d->usual_seconds = 5;
     if (make_is_own(ctx)) return;
     d->usual_seconds = likes.seconds;
-    if (!a->has_fps) a->req.fps_num = likes.fps_num, a->req.fps_den = likes.fps_den;
+    d->usual_num = likes.fps_num, d->usual_den = likes.fps_den;
     make_fill_in(a, &likes);
 }
 

@@ -31,7 +31,7 @@ typedef struct {
     hm_track *track;    /* NULL: a silent film */
     hm_signer signer;
     hm_keep keep;
-    hm_source source[HIMMEL_MAX_CARDS];
+    hm_source source[HIMMEL_MAX_CARDS + 1];
     char *settings;     /* what the request does not say, as text */
     char names[512], text[3][160];
     hm_tag tag[MAX_TAGS];
@@ -303,7 +303,8 @@ static himmel_status open_signer(job *j, himmel_error *err)
     himmel_status rc = hm_signer_open(&j->signer, d->ctx, &d->req, err);
     if (!rc && !(j->settings = hm_edit_settings(d->e))) rc = hm_fail(err, HIMMEL_ENOMEM, "out of memory");
     for (int i = 0; i < d->n_clips; i++) j->source[i] = (hm_source){hm_clip_path(d->clip[i]), role};
-    j->signer.sources = j->source, j->signer.n_sources = (size_t)d->n_clips;
+    if (d->reference) j->source[d->n_clips] = (hm_source){d->e->reference, HM_ROLE_INPUT};
+    j->signer.sources = j->source, j->signer.n_sources = (size_t)d->n_clips + (d->reference != NULL);
     j->signer.reader = hm_edit_reader(d->e);
     j->signer.action = "c2pa.edited", j->signer.settings = j->settings;
     return rc;

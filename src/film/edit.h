@@ -48,6 +48,7 @@ typedef struct {
     hm_canvas take[HM_MAX_TAKES];
     hm_strip strip[HM_MAX_TAKES]; /* the takes of a released model */
     uint8_t *base;                /* a frame of one */
+    uint8_t *reference;           /* of the same size, NULL: none */
     int n_takes;
     hm_span span[HM_MAX_SPANS];
     int n_spans;
@@ -88,6 +89,10 @@ typedef struct {
 himmel_status hm_edit_sample_strips(hm_edit *d, const hm_edit_sampling *o, hm_model_cost *cost, himmel_error *err);
 /* edit_text.c: all that the result depends on beside the request, one setting a line; free it. NULL: out of memory. */
 char *hm_edit_settings(const himmel_edit *e);
+/* edit_reference.c: e->reference, if there is one, at a size, white where it has another shape; free it. EINVAL: the model takes none. */
+himmel_status hm_edit_reference(const himmel_ctx *ctx, const himmel_edit *e, int w, int h, uint8_t **rgb, himmel_error *err);
+/* n bytes as 0..1; free it. NULL: out of memory. */
+float *hm_edit_levels(const uint8_t *rgb, size_t n);
 /* "a.png, b.png": the files' names without their folders. */
 void hm_edit_names(hm_clip *const *clips, int n, char *out, size_t cap);
 /* prompt.c: the prompt with words for where its subject stands behind the subject's ("a boat on the left at dusk"), in its

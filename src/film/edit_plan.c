@@ -355,6 +355,7 @@ himmel_status hm_edit_plan(hm_edit *d, himmel_error *err)
     if (!rc) rc = set_up(d, err);
     if (rc) return rc;
     if (d->ctx->released) return hm_edit_plan_strips(d, err);
+    if (d->e->reference) return hm_edit_reference(d->ctx, d->e, 0, 0, &d->reference, err);
     switch (d->e->mode) {
     case HIMMEL_EDIT_NEW: return plan_new(d, err);
     case HIMMEL_EDIT_JOIN: return plan_join(d, err);
@@ -369,6 +370,7 @@ void hm_edit_deinit(hm_edit *d)
     for (int i = 0; i < HIMMEL_MAX_CARDS; i++) hm_clip_free(d->clip[i]);
     for (int i = 0; i < HM_MAX_TAKES; i++) hm_canvas_deinit(&d->take[i]), hm_strip_deinit(&d->strip[i]);
     free(d->base);
+    free(d->reference);
     for (int i = 0; i < d->n_anchors; i++) free(d->anchor[i].image), free(d->anchor[i].missing);
     hm_mask_deinit(&d->mask);
     hm_scaler_free(d->to_base);

@@ -30,7 +30,10 @@ void hm_edit_layout_released(hm_edit *d)
 
 static himmel_status new_strip(hm_edit *d, int n, himmel_error *err)
 {
-    return hm_strip_init(&d->strip[d->n_takes++], d->ctx, &d->l, n, hm_edit_fps(d), d->req.output, err);
+    hm_strip *s = &d->strip[d->n_takes++];
+    const himmel_status rc = hm_strip_init(s, d->ctx, &d->l, n, hm_edit_fps(d), d->req.output, err);
+    s->reference = d->reference;
+    return rc;
 }
 
 /* The result's picture px as frame i. */
@@ -176,6 +179,8 @@ himmel_status hm_edit_plan_strips(hm_edit *d, himmel_error *err)
 {
     d->base = malloc(3 * (size_t)d->l.base_w * (size_t)d->l.base_h);
     if (!d->base) return hm_fail(err, HIMMEL_ENOMEM, "out of memory for a picture");
+    const himmel_status rc = hm_edit_reference(d->ctx, d->e, d->l.base_w, d->l.base_h, &d->reference, err);
+    if (rc) return rc;
     switch (d->e->mode) {
     case HIMMEL_EDIT_NEW:
         return plan_new(d, err);

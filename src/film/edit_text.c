@@ -12,7 +12,7 @@ static const char *base_name(const char *path)
 
 char *hm_edit_settings(const himmel_edit *e)
 {
-    size_t cap = 2048 + (e->mask ? strlen(e->mask) : 0);
+    size_t cap = 2048 + (e->mask ? strlen(e->mask) : 0) + (e->reference ? strlen(e->reference) : 0);
     for (size_t i = 0; i < e->n_cards; i++) cap += 400 + (e->cards[i].prompt ? strlen(e->cards[i].prompt) : 0);
     cap += 400 * e->n_clips;
     hm_str t = {.cap = cap, .data = malloc(cap)};
@@ -21,6 +21,7 @@ char *hm_edit_settings(const himmel_edit *e)
     hm_str_addf(&t, "box %g,%g,%g,%g@%g-%g outpaint %d strength %g fit %d\n", e->box[0], e->box[1], e->box[2], e->box[3],
                 e->box_from, e->box_to, e->outpaint, e->strength, (int)e->fit);
     if (e->mask) hm_str_addf(&t, "mask %.255s%s\n", base_name(e->mask), e->mask_holes ? " holes" : "");
+    if (e->reference) hm_str_addf(&t, "reference %.255s\n", base_name(e->reference));
     for (size_t i = 0; i < e->n_clips; i++)
         hm_str_addf(&t, "clip %.255s@%g-%g\n", base_name(e->clips[i].path), e->clips[i].from, e->clips[i].to);
     for (size_t i = 0; i < e->n_cards; i++)

@@ -274,7 +274,7 @@ himmel_status hm_released_make(himmel_ctx *ctx, const himmel_request *req, const
     himmel_plan_info plan;
     j.job = hm_released_job(ctx, req, &j.n_frames);
     if (given->whole) j.n_frames = j.job.n_frames;
-    j.job.items = given->items, j.job.n_items = given->n_items;
+    j.job.items = given->items, j.job.n_items = given->n_items, j.job.reference = given->reference;
     j.job.on_step = on_step, j.job.on_frame = on_frame, j.job.user = &j;
     if (req->keep) {
         j.keep = (hm_keep){.path = req->keep, .each = true};

@@ -10,6 +10,7 @@
 typedef struct {
     const hm_model_item *items;
     int n_items;
+    const float *reference;   /* as the job's */
     bool whole;               /* the file has all of the job's frames, though fewer were asked for */
     const hm_source *sources; /* for the credentials */
     size_t n_sources;

@@ -13,9 +13,9 @@ typedef struct {
     const himmel_edit *e;
     himmel_request req;
     hm_clip *clip[HIMMEL_MAX_CARDS];
-    hm_source source[HIMMEL_MAX_CARDS];
+    hm_source source[HIMMEL_MAX_CARDS + 1];
     hm_model_item item[HIMMEL_MAX_CARDS];
-    float *rgb[HIMMEL_MAX_CARDS];
+    float *rgb[HIMMEL_MAX_CARDS], *reference;
     int n; /* pictures */
     char names[512];
     hm_material given;
@@ -97,6 +97,19 @@ static himmel_status take_picture(edit *d, int k, double at, himmel_error *err)
     return HIMMEL_OK;
 }
 
+static himmel_status take_reference(edit *d, himmel_error *err)
+{
+    int unused;
+    const hm_model_job job = hm_released_job(d->ctx, &d->req, &unused);
+    uint8_t *rgb;
+    const himmel_status rc = hm_edit_reference(d->ctx, d->e, job.width, job.height, &rgb, err);
+    if (!rgb) return rc;
+    d->reference = hm_edit_levels(rgb, 3 * (size_t)job.width * (size_t)job.height);
+    free(rgb);
+    d->source[d->n] = (hm_source){d->e->reference, HM_ROLE_INPUT};
+    return d->reference ? HIMMEL_OK : hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", d->e->reference);
+}
+
 static himmel_status prepare(edit *d, himmel_error *err)
 {
     if (d->e->n_cards > HIMMEL_MAX_CARDS)
@@ -109,7 +122,7 @@ static himmel_status prepare(edit *d, himmel_error *err)
     himmel_status rc = check(d, err);
     for (size_t i = 0, k = 0; i < d->e->n_cards && !rc; i++)
         if (d->e->cards[i].picture) rc = take_picture(d, (int)k++, d->e->cards[i].at, err);
-    return rc;
+    return rc ? rc : take_reference(d, err);
 }
 
 himmel_status hm_released_edit(himmel_ctx *ctx, const himmel_request *req, const himmel_edit *e, himmel_result *result,
@@ -118,14 +131,15 @@ himmel_status hm_released_edit(himmel_ctx *ctx, const himmel_request *req, const
     edit d = {.ctx = ctx, .e = e, .req = *req};
     char *settings = hm_edit_settings(e);
     himmel_status rc = settings ? prepare(&d, err) : hm_fail(err, HIMMEL_ENOMEM, "out of memory");
-    d.given.items = d.item, d.given.n_items = d.n;
-    d.given.sources = d.source, d.given.n_sources = (size_t)d.n, d.given.reader = hm_edit_reader(e);
+    d.given.items = d.item, d.given.n_items = d.n, d.given.reference = d.reference;
+    d.given.sources = d.source, d.given.n_sources = (size_t)d.n + (d.reference != NULL), d.given.reader = hm_edit_reader(e);
     d.given.inputs = d.names, d.given.settings = settings;
     if (!rc) rc = hm_released_make(ctx, &d.req, &d.given, result, err);
     for (int i = 0; i < d.n; i++) {
         hm_clip_free(d.clip[i]);
         free(d.rgb[i]);
     }
+    free(d.reference);
     free(settings);
     return rc;
 }

@@ -15,7 +15,7 @@ static void make_key(uint8_t key[32], himmel_ctx *ctx, const hm_model_job *m)
     const char *const texts[] = {HIMMEL_VERSION, hm_isa_name(), hm_ctx_sha256(ctx), ctx->loras, m->prompt, m->negative};
     const double numbers[] = {m->width,       m->height,     m->n_frames, m->fps,     m->steps,
                               m->guidance,    m->step_cache, m->threads,  m->n_items, m->start ? m->start_level : 0,
-                              m->mask ? 1 : 0};
+                              m->mask ? 1 : 0,    m->reference ? 1 : 0};
     hm_sha256 s;
     hm_sha256_init(&s);
     for (size_t i = 0; i < HM_COUNT(texts); i++) add_text(&s, texts[i]);
@@ -28,6 +28,7 @@ static void make_key(uint8_t key[32], himmel_ctx *ctx, const hm_model_job *m)
         hm_sha256_add(&s, place, sizeof place);
         hm_sha256_add(&s, it->rgb, (size_t)it->n_frames * frame * 3 * sizeof *it->rgb);
     }
+    if (m->reference) hm_sha256_add(&s, m->reference, frame * 3 * sizeof *m->reference);
     if (m->start) hm_sha256_add(&s, m->start, film * 3 * sizeof *m->start);
     if (m->mask) hm_sha256_add(&s, m->mask, film);
     hm_sha256_end(&s, key);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/rng.h"
+#include "film/edit.h"
 #include "film/released.h"
 
 /* ---- the file ---- */
@@ -185,7 +186,7 @@ typedef struct {
     hm_model_job job;
     hm_model_item item[2 + HIMMEL_MAX_CARDS];
     float *rgb[2 + HIMMEL_MAX_CARDS];
-    float *start;
+    float *start, *reference;
     uint8_t *mask;
     uint8_t *px; /* a frame */
     float *seam; /* [h][w][3] what is done minus what the model made of it, at the
@@ -281,6 +282,7 @@ static void set_up(running *r)
     r->job.width = s->w, r->job.height = s->h, r->job.n_frames = r->w.N, r->job.fps = s->fps;
     r->job.seed = r->number ? hm_mix(r->o->seed, (uint64_t)r->number) : r->o->seed;
     r->job.items = r->item;
+    r->job.reference = r->reference;
     r->step = 0;
 }
 
@@ -387,6 +389,7 @@ himmel_status hm_strip_plan(const hm_strip *s, const hm_strip_opts *o, himmel_pl
             if (lengths[k]) r.item[r.job.n_items++] = (hm_model_item){somewhere, lengths[k], places[k], 1.0};
         for (int i = 0; i < s->n_pins; i++)
             if (sees(&r.w, &s->pin[i])) r.item[r.job.n_items++] = (hm_model_item){somewhere, 1, s->pin[i].at - r.w.w0, 1.0};
+        if (s->reference) r.job.reference = somewhere;
         if (s->changes) r.job.start = somewhere, r.job.start_level = s->level, r.job.mask = has_mask(&r) ? some_mask : NULL;
         rc = hm_released_fits(s->ctx, o->req, &r.job, &one, err);
         plan->gflop_sample += one.gflop_sample, plan->gflop_film += one.gflop_film;
@@ -419,7 +422,8 @@ static himmel_status sample_window(running *r, hm_model_cost *sum, himmel_error 
 himmel_status hm_strip_sample(hm_strip *s, const hm_strip_opts *o, hm_model_cost *cost, himmel_error *err)
 {
     running r = {.s = s, .o = o, .n_windows = windows(s, o), .px = malloc(frame_bytes(s))};
-    himmel_status rc = r.px ? HIMMEL_OK : no_room(s, err);
+    r.reference = s->reference ? hm_edit_levels(s->reference, frame_bytes(s)) : NULL;
+    himmel_status rc = r.px && (r.reference || !s->reference) ? HIMMEL_OK : no_room(s, err);
     *cost = (hm_model_cost){0};
     for (int done = 0; !rc && next_window(s, o, done, &r.w); r.number++, done += r.w.to - r.w.from) {
         rc = sample_window(&r, cost, err);
@@ -427,5 +431,6 @@ himmel_status hm_strip_sample(hm_strip *s, const hm_strip_opts *o, hm_model_cost
     }
     free(r.px);
     free(r.seam);
+    free(r.reference);
     return rc;
 }

@@ -27,6 +27,7 @@ typedef struct {
                       noise alone */
     int n_pins;
     hm_strip_pin pin[HIMMEL_MAX_CARDS];
+    const uint8_t *reference; /* [h][w][3] who or what it is about, borrowed; NULL: nobody says */
     int file; /* descriptor + 1, 0: none */
 } hm_strip;
 

@@ -74,6 +74,8 @@ static himmel_status check_items(const hm_model_facts *f, const hm_model_job *jo
         return hm_fail(err, HIMMEL_EINVAL, "%s cannot start from a film", f->name);
     if (job->start && !(job->start_level > 0 && job->start_level <= 1))
         return hm_fail(err, HIMMEL_EINVAL, "the noise level to start from is %g, must be above 0 and at most 1", job->start_level);
+    if (job->reference && !f->takes_reference)
+        return hm_fail(err, HIMMEL_EINVAL, "%s takes no reference picture: Wan's VACE does (wan2.1_vace_1.3B)", f->name);
     if (job->mask && !job->start) return hm_fail(err, HIMMEL_EINVAL, "a mask without a film");
     for (int i = 0; i < job->n_items; i++) {
         const hm_model_item *it = &job->items[i];

@@ -36,6 +36,7 @@ typedef struct {
     double fps, guidance;
     const char *negative;          /* what its makers say to keep away from, "" = nothing */
     bool takes_items, takes_start; /* pictures and clips at their frames; a film to start from, of which parts may stay */
+    bool takes_reference; /* a picture of who or what the film is about, which is in none of its frames */
     bool last_only;  /* a film leads to a picture in its very last frame alone */
     bool ends_whole; /* a picture at the end belongs into the job's very last frame */
     int goes_on, leads_to; /* frames of a clip that a film can begin with, and end with; 1: a picture, 0: nothing */
@@ -66,6 +67,7 @@ typedef struct {
     double start_level; /* how much of it goes: the noise level of the first step, 0 < level <= 1 */
     const uint8_t *mask; /* [n_frames][height][width] 1: may change, 0: stays as in start; NULL: all may change. What it
                             covers in start should lead over from what it does not: an autoencoder sees around corners */
+    const float *reference; /* [height][width][3], 0..1: who or what the film is about, on white; NULL: nothing is shown */
     int threads;
     /* step of n_steps of a phase ("text", "sample", "film") are done; not 0 stops with ECANCELLED. May be
      * NULL. */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include "formats/json.h"
 #include "models/wan/sample.h"
+#include "models/wan/vace.h"
 #include "models/wan/vae.h"
 #include "text/t5.h"
 #include "wan.h"
@@ -143,6 +144,26 @@ static float *vace_context(const e2e *e)
     return c;
 }
 
+/* Ours, from the frames, the mask and the reference picture, or without it. */
+static himmel_status compare_context(e2e *e, bool reference, himmel_error *err)
+{
+    const hm_tensor *frames = find(e, "in.frames");
+    const hm_wan_vace_input in = {data(e, "in.frames"), data(e, "in.mask"), reference ? data(e, "in.ref") : NULL, (int)frames->dim[1],
+                                  (int)frames->dim[2], (int)frames->dim[3]};
+    char z[16], m[16];
+    snprintf(z, sizeof z, "out.%sz0", reference ? "" : "noref."), snprintf(m, sizeof m, "out.%sm0", reference ? "" : "noref.");
+    const hm_tensor *z0 = find(e, z), *m0 = find(e, m);
+    if (!in.mask || !z0 || !m0) return hm_fail(err, HIMMEL_EFORMAT, "no mask or context");
+    uint64_t beside = 0;
+    float *c = malloc((size_t)(hm_numel(z0) + hm_numel(m0)) * sizeof *c);
+    hm_graph_reset(e->g);
+    const himmel_status rc = c ? hm_wan_vace_context(e->vae, e->g, &in, c, &beside, err) : hm_fail(err, HIMMEL_ENOMEM, "out of memory");
+    if (!rc) parity_compare(e->p, z, c, hm_numel(z0), 2e-5 * parity_scale(e->p, z));
+    if (!rc) parity_compare(e->p, m, c + hm_numel(z0), hm_numel(m0), 1e-9);
+    free(c);
+    return rc;
+}
+
 static himmel_status run(e2e *e, himmel_error *err)
 {
     const hm_tensor *noise = find(e, "in.noise"), *clip = find(e, "out.clip_fea");
@@ -161,8 +182,10 @@ static himmel_status run(e2e *e, himmel_error *err)
     s.in = (hm_wan_input){.T = (int)noise->dim[1], .H = (int)noise->dim[2], .W = (int)noise->dim[3], .y = data(e, "out.y"),
                           .clip = clip ? clip->data : NULL, .n_clip = clip ? (int)clip->dim[1] : 0, .vace = vace,
                           .vace_scale = (float)number(e, "context_scale", 1)};
+    himmel_status rc = HIMMEL_OK;
+    for (int i = 0; i < 2 && !rc && find(e, "in.frames"); i++) rc = compare_context(e, i, err);
     hm_graph_reset(e->g);
-    himmel_status rc = hm_wan_sample(e->g, &s, x, err);
+    if (!rc) rc = hm_wan_sample(e->g, &s, x, err);
     int size[3] = {s.in.T, s.in.H, s.in.W};
     if (!rc && vace) { /* the reference picture was an extra first frame */
         const size_t frame = (size_t)(size[1] * size[2]), T = (size_t)size[0], C = (size_t)noise->dim[0];

@@ -1,23 +1,40 @@
 /* given.c - pictures and clips as Wan's transformers take them.   SPDX-License-Identifier: MIT
  *   I2V, FLF2V: y = 4 channels that say which of a latent frame's pictures are known, and the latents of the film with grey
  *   where nothing is; 2.1: CLIP's tokens of the first (and last) picture. TI2V: the latents of the first picture.
- *   VACE: latents of what is known, latents of what is to change (grey), and 8 x 8 channels of the mask.
+ *   VACE: what is known with grey elsewhere, where it is, and a reference picture (vace.h).
+ *   A film to start from: its latents, and (not VACE, which is told) which of them stay. I2V and FLF2V begin, and end, with
+ *   its own pictures.
  * Sources: Wan2.1 wan/image2video.py, first_last_frame2video.py, vace.py; Wan2.2 wan/textimage2video.py. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "models/wan/vace.h"
 #include "models/wan/wan.h"
 
 static bool at_first(const hm_model_job *job, int i) { return job->items[i].at == 0; }
 static bool at_last(const hm_model_job *job, int i) { return job->items[i].n_frames == 1 && job->items[i].at == job->n_frames - 1; }
 
-himmel_status hm_wan_given_check(const hm_wan_set *m, const hm_model_job *job, himmel_error *err)
+static bool from_pictures(const hm_wan_set *m) { return m->kind == HM_WAN_I2V || m->kind == HM_WAN_FLF2V; }
+
+/* Kinds that begin, and end, with pictures take those of the film that they start from. */
+static hm_model_job with_ends(const hm_wan_set *m, const hm_model_job *job, hm_model_item ends[2])
+{
+    hm_model_job own = *job;
+    const size_t frame = 3 * (size_t)job->width * (size_t)job->height;
+    if (!job->start || job->n_items || !from_pictures(m)) return own;
+    ends[0] = (hm_model_item){job->start, 1, 0, 1.0};
+    ends[1] = (hm_model_item){job->start + frame * (size_t)(job->n_frames - 1), 1, job->n_frames - 1, 1.0};
+    own.items = ends, own.n_items = m->kind == HM_WAN_FLF2V && job->n_frames > 1 ? 2 : 1;
+    return own;
+}
+
+static himmel_status check_items(const hm_wan_set *m, const hm_model_job *job, himmel_error *err)
 {
     int first = 0, last = 0;
     for (int i = 0; i < job->n_items; i++) {
         if (job->items[i].strength < 1)
             return hm_fail(err, HIMMEL_EINVAL, "wan: a picture counts wholly or not at all, its strength is %g", job->items[i].strength);
-        if ((m->kind == HM_WAN_I2V || m->kind == HM_WAN_FLF2V) && !at_first(job, i) && !at_last(job, i))
+        if (from_pictures(m) && !at_first(job, i) && !at_last(job, i))
             return hm_fail(err, HIMMEL_EINVAL, "this Wan takes pictures for the first and the last frame; number %d is at frame %d of %d", i + 1,
                            job->items[i].at, job->n_frames);
         first += at_first(job, i);
@@ -30,6 +47,24 @@ himmel_status hm_wan_given_check(const hm_wan_set *m, const hm_model_job *job, h
     if (m->kind == HM_WAN_TI2V && job->n_items && (job->n_items > 1 || !first || job->items[0].n_frames > 1))
         return hm_fail(err, HIMMEL_EINVAL, "wan TI2V takes one picture, which the film begins with");
     return HIMMEL_OK;
+}
+
+himmel_status hm_wan_given_check(const hm_wan_set *m, const hm_model_job *job, himmel_error *err)
+{
+    hm_model_item ends[2];
+    const hm_model_job own = with_ends(m, job, ends);
+    return check_items(m, &own, err);
+}
+
+himmel_status hm_wan_mask_check(const hm_wan_set *m, const hm_model_job *job, himmel_error *err)
+{
+    const size_t frame = (size_t)job->width * (size_t)job->height;
+    if (!job->mask || !from_pictures(m)) return HIMMEL_OK;
+    const bool first = memchr(job->mask, 1, frame) != NULL;
+    const bool last = m->kind == HM_WAN_FLF2V && memchr(job->mask + frame * (size_t)(job->n_frames - 1), 1, frame);
+    if (!first && !last) return HIMMEL_OK;
+    return hm_fail(err, HIMMEL_EINVAL, "this Wan keeps the %s picture of a film whole and cannot change a part of it; wan2.1_vace_1.3B can, and T2V's files",
+                   first ? "first" : "last");
 }
 
 /* Frames [n][H][W][3] of 0..1 into planes [3,N,H,W] of -1..1 from frame `at` on. */
@@ -46,7 +81,7 @@ typedef struct {
     const hm_model_job *job;
     hm_graph *g;
     bool plan;
-    int T, H, W;          /* of the latents */
+    int T, H, W;          /* of the latents; with a reference VACE has one more before them */
     float *video;         /* [3,n_frames,height,width], 0 where nothing is known */
     bool *known;          /* [n_frames] */
     hm_wan_given *out;
@@ -99,22 +134,76 @@ static himmel_status make_y(maker *k)
     return film_latents(k, k->plan ? y : y + 4 * T * frame);
 }
 
-/* Unlike y, its mask is 1 where something is to be made. */
+/* The film with grey where something is to be made, and where that is. */
+static void vace_frames(const maker *k, float *video, float *mask)
+{
+    const hm_model_job *job = k->job;
+    const size_t hw = (size_t)job->height * (size_t)job->width, n = hw * (size_t)job->n_frames;
+    for (size_t i = 0; i < n; i++) mask[i] = job->mask ? job->mask[i] : 1;
+    if (job->mask) planes(video, job->start, job->n_frames, 0, job->n_frames, job->height, job->width);
+    for (size_t i = 0; i < 3 * n; i++)
+        if (mask[i % n] > 0) video[i] = 0;
+    for (int i = 0; i < job->n_items; i++) {
+        const hm_model_item *it = &job->items[i];
+        planes(video, it->rgb, it->n_frames, it->at, job->n_frames, job->height, job->width);
+        memset(mask + hw * (size_t)it->at, 0, hw * (size_t)it->n_frames * sizeof *mask);
+    }
+}
+
 static himmel_status make_vace(maker *k)
 {
-    const size_t frame = (size_t)(k->H * k->W), T = (size_t)k->T, C = (size_t)k->m->dit.cfg.out_dim, N = (size_t)k->job->n_frames;
-    const size_t latents = C * T * frame;
-    float *v = k->out->vace = room(k, 2 * latents + 64 * T * frame);
-    if (!v) return no_room(k);
-    himmel_status rc = film_latents(k, v);
-    float *grey = rc ? NULL : room(k, 3 * N * (size_t)k->job->height * (size_t)k->job->width);
-    if (!rc && !grey) rc = no_room(k);
-    if (!rc) rc = encode(k, grey, k->job->n_frames, k->plan ? v : v + latents);
-    if (k->plan) return rc;
-    free(grey);
-    for (size_t c = 0; c < 64 && !rc; c++)
-        for (size_t t = 0; t < T; t++)
-            for (size_t i = 0; i < frame; i++) v[2 * latents + (c * T + t) * frame + i] = !k->known[(2 * t + 1) * N / (2 * T)];
+    const hm_model_job *job = k->job;
+    const size_t hw = (size_t)job->height * (size_t)job->width, n = hw * (size_t)job->n_frames;
+    const size_t all = (size_t)(k->T + (job->reference != NULL)) * (size_t)(k->H * k->W);
+    float *video = room(k, 3 * n), *mask = room(k, n), *picture = room(k, 3 * hw);
+    k->out->vace = room(k, (2 * (size_t)k->m->dit.cfg.out_dim + 64) * all);
+    himmel_status rc = video && mask && picture && k->out->vace ? HIMMEL_OK : no_room(k);
+    if (!rc && !k->plan) {
+        vace_frames(k, video, mask);
+        if (job->reference) planes(picture, job->reference, 1, 0, 1, job->height, job->width);
+    }
+    const hm_wan_vace_input in = {video, mask, job->reference ? picture : NULL, job->n_frames, job->height, job->width};
+    if (!rc) rc = hm_wan_vace_context(k->m->vae, k->g, &in, k->out->vace, &k->out->bytes, k->err);
+    if (!k->plan) free(video), free(mask), free(picture);
+    return rc;
+}
+
+/* Latents of the film to start from; before them those of the reference, whose place is noise in the end. */
+static himmel_status make_start(maker *k)
+{
+    const hm_model_job *job = k->job;
+    const size_t C = (size_t)k->m->dit.cfg.out_dim, frame = (size_t)(k->H * k->W), T = (size_t)k->T, lead = job->reference != NULL;
+    const size_t pixels = 3 * (size_t)job->n_frames * (size_t)job->height * (size_t)job->width;
+    float *video = room(k, pixels), *latent = room(k, C * T * frame);
+    k->out->start = room(k, C * (lead + T) * frame);
+    himmel_status rc = video && latent && k->out->start ? HIMMEL_OK : no_room(k);
+    if (!rc && !k->plan) planes(video, job->start, job->n_frames, 0, job->n_frames, job->height, job->width);
+    if (!rc) rc = encode(k, video, job->n_frames, latent);
+    for (size_t c = 0; c < C && !rc && !k->plan; c++) {
+        float *to = k->out->start + c * (lead + T) * frame;
+        if (lead) memcpy(to, k->out->vace + c * (lead + T) * frame, frame * sizeof *to);
+        memcpy(to + lead * frame, latent + c * T * frame, T * frame * sizeof *to);
+    }
+    if (!k->plan) free(video), free(latent);
+    return rc;
+}
+
+/* Which latents stay: in tokens where the transformer is told of them, in numbers else. */
+static himmel_status make_stays(maker *k)
+{
+    const int cell = k->m->kind == HM_WAN_TI2V ? 2 : 1, h = k->H / cell, w = k->W / cell;
+    static uint8_t nowhere[1];
+    k->out->bytes += (uint64_t)k->T * (uint64_t)(k->H * k->W);
+    k->out->stays = k->plan ? nowhere : malloc((size_t)k->T * (size_t)(k->H * k->W));
+    if (k->plan) return HIMMEL_OK;
+    uint8_t *token = malloc((size_t)(h * w));
+    const himmel_status rc = k->out->stays && token ? HIMMEL_OK : no_room(k);
+    for (int t = 0; t < k->T && !rc; t++) {
+        hm_model_mask_cells(k->job, t ? 4 * (t - 1) + 1 : 0, t ? 4 : 1, h, w, token);
+        for (int y = 0; y < k->H; y++)
+            for (int x = 0; x < k->W; x++) k->out->stays[(t * k->H + y) * k->W + x] = token[y / cell * w + x / cell];
+    }
+    free(token);
     return rc;
 }
 
@@ -169,21 +258,34 @@ static himmel_status make_still(maker *k)
     return rc;
 }
 
+static himmel_status make(maker *k)
+{
+    const hm_model_job *job = k->job;
+    const bool vace = k->m->kind == HM_WAN_VACE;
+    himmel_status rc = HIMMEL_OK;
+    for (int i = 0; i < job->n_items; i++) memset(k->known + job->items[i].at, true, (size_t)job->items[i].n_frames);
+    if (from_pictures(k->m)) rc = make_y(k);
+    if (!rc && vace) rc = make_vace(k);
+    if (!rc && k->m->kind == HM_WAN_TI2V && job->n_items) rc = make_still(k);
+    if (!rc && k->m->dit.cfg.clip_dim) rc = make_clip(k);
+    if (!rc && job->start && (job->start_level < 1 || (job->mask && !vace))) rc = make_start(k);
+    if (!rc && job->mask && !vace) rc = make_stays(k);
+    return rc;
+}
+
 himmel_status hm_wan_given_make(const hm_wan_set *m, const hm_model_job *job, hm_graph *g, hm_wan_given *out, himmel_error *err)
 {
     const int stride = hm_wan_vae_stride(m->vae);
+    hm_model_item ends[2];
+    const hm_model_job own = with_ends(m, job, ends);
     *out = (hm_wan_given){0};
-    maker k = {.m = m, .job = job, .g = g, .plan = hm_is_plan(g), .T = (job->n_frames - 1) / 4 + 1, .H = job->height / stride,
+    maker k = {.m = m, .job = &own, .g = g, .plan = hm_is_plan(g), .T = (job->n_frames - 1) / 4 + 1, .H = job->height / stride,
                .W = job->width / stride, .out = out, .err = err};
-    himmel_status rc = hm_wan_given_check(m, job, err);
+    himmel_status rc = check_items(m, &own, err);
     if (rc) return rc;
     k.known = calloc((size_t)job->n_frames, sizeof *k.known);
     if (!k.known) return no_room(&k);
-    for (int i = 0; i < job->n_items; i++) memset(k.known + job->items[i].at, true, (size_t)job->items[i].n_frames);
-    if (m->kind == HM_WAN_I2V || m->kind == HM_WAN_FLF2V) rc = make_y(&k);
-    if (!rc && m->kind == HM_WAN_VACE) rc = make_vace(&k);
-    if (!rc && m->kind == HM_WAN_TI2V && job->n_items) rc = make_still(&k);
-    if (!rc && m->dit.cfg.clip_dim) rc = make_clip(&k);
+    rc = make(&k);
     free(k.known);
     if (rc && !k.plan) hm_wan_given_free(out);
     return rc;
@@ -195,5 +297,7 @@ void hm_wan_given_free(hm_wan_given *c)
     free(c->clip);
     free(c->vace);
     free(c->still);
+    free(c->start);
+    free(c->stays);
     *c = (hm_wan_given){0};
 }

@@ -1,6 +1,6 @@
 /* sample.c - Wan's denoising loop; see sample.h.   SPDX-License-Identifier: MIT
- * Trap: with a known first frame its tokens are told t = 0 and its latents are put back after every step; the solver's own
- * history is left alone. */
+ * Trap: what is known is put back after every step (where the transformer is told, with t = 0); the solver's own history is
+ * left alone. */
 #include "models/wan/sample.h"
 
 #include <stdlib.h>
@@ -11,22 +11,71 @@ typedef struct {
     hm_graph *g;
     int64_t n;               /* numbers of a latent */
     float *cond, *uncond;
-    int32_t *row;            /* with a still: 1 for its tokens */
-    float sigma[HM_MAX_STEPS + 1], t[HM_MAX_STEPS];
+    int32_t *row;            /* 1 for tokens that are told t = 0 */
+    float *noise;            /* of the beginning, where something is put back with it; else NULL */
+    int steps;
+    float sigma[HM_MAX_STEPS + 2], t[HM_MAX_STEPS + 1];
     hm_solver *solver;
     hm_step_cache *cache;    /* NULL: none */
     float *state;            /* x, solver, cache: as it is kept; NULL: it is not */
     size_t n_state;
 } loop;
 
-static void put_back(const loop *l, float *x)
+static const double least_step = 1e-3; /* a first step that is shorter is not worth its pass */
+
+int hm_wan_levels(const hm_wan_sampling *s, float *sigma, float *t, himmel_error *err)
+{
+    int from = 0;
+    if (s->steps > HM_MAX_STEPS) return hm_fail(err, HIMMEL_EINVAL, "wan: %d steps, at most %d are possible", s->steps, (int)HM_MAX_STEPS), 0;
+    if (hm_flow_sigmas(sigma, t, s->steps, s->solver == HM_SOLVER_DPMPP ? HM_GRID_DPMPP : HM_GRID_UNIPC, s->shift, err)) return 0;
+    if (!s->start || s->level >= (double)sigma[0] - least_step) return s->steps;
+    while (from < s->steps && (double)sigma[from] > s->level - least_step) from++;
+    const int n = s->steps - from;
+    memmove(sigma + 1, sigma + from, ((size_t)n + 1) * sizeof *sigma);
+    memmove(t + 1, t + from, (size_t)n * sizeof *t);
+    sigma[0] = (float)s->level;
+    t[0] = (float)(int)(s->level * 1000.0);
+    return n + 1;
+}
+
+/* x is at noise level sigma from now on: so is what is known. */
+static void put_back(const loop *l, float *x, float sigma)
+{
+    const hm_wan_sampling *s = l->s;
+    const hm_wan_input *in = &s->in;
+    const size_t hw = (size_t)in->H * (size_t)in->W, film = (size_t)in->T * hw;
+    const size_t C = (size_t)s->model->cfg.out_dim;
+    for (size_t c = 0; c < C && s->still; c++) memcpy(x + c * film, s->still + c * hw, hw * sizeof *x);
+    for (size_t c = 0; c < C && s->stays; c++)
+        for (size_t i = 0; i < film; i++) {
+            const size_t k = c * film + i;
+            if (s->stays[i]) x[k] = s->told ? s->start[k] : (1 - sigma) * s->start[k] + sigma * l->noise[k];
+        }
+}
+
+/* Noise becomes what the first step starts from. */
+static void begin(const loop *l, float *x)
+{
+    const hm_wan_sampling *s = l->s;
+    const float sigma = l->sigma[0];
+    if (l->noise) memcpy(l->noise, x, (size_t)l->n * sizeof *x);
+    for (int64_t k = 0; k < l->n && s->start && s->level < 1; k++) x[k] = sigma * x[k] + (1 - sigma) * s->start[k];
+    put_back(l, x, sigma);
+}
+
+/* Which tokens have no noise. */
+static void set_rows(const loop *l)
 {
     const hm_wan_input *in = &l->s->in;
-    const size_t hw = (size_t)in->H * (size_t)in->W;
-    const int C = l->s->model->cfg.out_dim;
-    for (int c = 0; c < C && l->s->still; c++)
-        memcpy(x + (size_t)c * (size_t)in->T * hw, l->s->still + (size_t)c * hw, hw * sizeof *x);
+    const int *p = l->s->model->cfg.patch, h = in->H / p[1], w = in->W / p[2];
+    for (int i = 0; i < in->T / p[0] * h * w; i++) {
+        const int f = i / (h * w), y = i / w % h, x = i % w;
+        const bool stays = l->s->told && l->s->stays && l->s->stays[(f * p[0] * in->H + y * p[1]) * in->W + x * p[2]];
+        l->row[i] = stays || (l->s->still && f == 0);
+    }
 }
+
+static bool two_times(const hm_wan_sampling *s) { return s->still || (s->stays && s->told); }
 
 static void predict(const loop *l, const hm_wan *m, const float *x, float t, bool negative, float *v)
 {
@@ -34,7 +83,7 @@ static void predict(const loop *l, const hm_wan *m, const float *x, float t, boo
     hm_wan_input in = l->s->in;
     in.x = x;
     in.levels = levels;
-    in.n_levels = l->s->still ? 2 : 1;
+    in.n_levels = two_times(l->s) ? 2 : 1;
     in.row = l->row;
     in.text = negative ? l->s->negative : l->s->text;
     in.n_text = negative ? l->s->n_negative : l->s->n_text;
@@ -59,7 +108,7 @@ static void velocities(const loop *l, const hm_wan *m, int i, bool both, const f
 static int go_on(const loop *l, float *x)
 {
     const hm_kept *k = l->s->kept;
-    const int step = k ? k->load(k->user, k->words, l->s->steps, l->state, l->n_state) : 0;
+    const int step = k ? k->load(k->user, k->words, l->steps, l->state, l->n_state) : 0;
     if (!step) return 0;
     memcpy(x, l->state, (size_t)l->n * sizeof *x);
     hm_solver_restore(l->solver, l->state + l->n, step);
@@ -74,56 +123,67 @@ static void leave(const loop *l, const float *x, int step)
     memcpy(l->state, x, (size_t)l->n * sizeof *x);
     hm_solver_store(l->solver, l->state + l->n);
     hm_step_cache_store(l->cache, l->state + 4 * l->n);
-    k->save(k->user, k->words, step, step == l->s->steps, l->state, l->n_state);
+    k->save(k->user, k->words, step, step == l->steps, l->state, l->n_state);
 }
 
 static himmel_status steps(loop *l, float *x, himmel_error *err)
 {
     const hm_wan_sampling *s = l->s;
-    for (int i = go_on(l, x); i < s->steps; i++) {
+    for (int i = go_on(l, x); i < l->steps; i++) {
         const bool low = s->low && l->t[i] < s->boundary * 1000.0f;
         const float scale = low ? s->guidance_low : s->guidance;
         const hm_wan *m = low ? s->low : s->model;
-        if (s->on_step && s->on_step(s->user, i, s->steps, x)) return hm_fail(err, HIMMEL_ECANCELLED, "sampling was stopped at step %d of %d", i, s->steps);
+        if (s->on_step && s->on_step(s->user, i, l->steps, x)) return hm_fail(err, HIMMEL_ECANCELLED, "sampling was stopped at step %d of %d", i, l->steps);
         const bool both = scale != 1.0f && s->negative;
         velocities(l, m, i, both, x);
         if (both) {
             for (int64_t k = 0; k < l->n; k++) l->cond[k] = l->uncond[k] + scale * (l->cond[k] - l->uncond[k]);
         }
         hm_solver_step(l->solver, x, l->cond);
-        put_back(l, x);
+        put_back(l, x, l->sigma[i + 1]);
         leave(l, x, i + 1);
     }
     if (s->kept) s->kept->end(s->kept->user);
     return HIMMEL_OK;
 }
 
+static himmel_status prepare(loop *l, himmel_error *err)
+{
+    const hm_wan_sampling *s = l->s;
+    const size_t n = (size_t)l->n;
+    l->steps = hm_wan_levels(s, l->sigma, l->t, err);
+    if (!l->steps) return HIMMEL_EINVAL;
+    himmel_status rc = hm_solver_new(&l->solver, s->solver, l->sigma, l->steps, l->n, err);
+    if (!rc && s->step_cache > 0) rc = hm_step_cache_new(&l->cache, s->step_cache, l->steps, l->n, 2, err);
+    const bool noise = s->stays && !s->told;
+    l->n_state = 4 * n + hm_step_cache_numbers(l->cache);
+    l->state = s->kept ? malloc(l->n_state * sizeof(float)) : NULL;
+    l->noise = noise ? malloc(n * sizeof(float)) : NULL;
+    l->cond = malloc(n * sizeof(float));
+    l->uncond = malloc(n * sizeof(float));
+    l->row = calloc((size_t)hm_wan_tokens(&s->model->cfg, &s->in), sizeof *l->row);
+    const bool all = l->cond && l->uncond && l->row && (l->state || !s->kept) && (l->noise || !noise);
+    if (!rc && !all) rc = hm_fail(err, HIMMEL_ENOMEM, "sampling: out of memory");
+    return rc;
+}
+
 himmel_status hm_wan_sample(hm_graph *g, const hm_wan_sampling *s, float *x, himmel_error *err)
 {
-    const hm_wan_config *c = &s->model->cfg;
-    const int64_t tokens = hm_wan_tokens(c, &s->in);
     loop *l = calloc(1, sizeof *l);
     if (!l) return hm_fail(err, HIMMEL_ENOMEM, "sampling: out of memory");
     l->s = s;
     l->g = g;
-    l->n = (int64_t)c->out_dim * s->in.T * s->in.H * s->in.W;
-    himmel_status rc = hm_flow_sigmas(l->sigma, l->t, s->steps, s->solver == HM_SOLVER_DPMPP ? HM_GRID_DPMPP : HM_GRID_UNIPC, s->shift, err);
-    if (!rc) rc = hm_solver_new(&l->solver, s->solver, l->sigma, s->steps, l->n, err);
-    if (!rc && s->step_cache > 0) rc = hm_step_cache_new(&l->cache, s->step_cache, s->steps, l->n, 2, err);
-    l->n_state = 4 * (size_t)l->n + hm_step_cache_numbers(l->cache);
-    l->state = s->kept ? malloc(l->n_state * sizeof(float)) : NULL;
-    l->cond = malloc((size_t)l->n * sizeof(float));
-    l->uncond = malloc((size_t)l->n * sizeof(float));
-    l->row = calloc((size_t)tokens, sizeof *l->row);
-    if (!rc && (!l->cond || !l->uncond || !l->row || (s->kept && !l->state))) rc = hm_fail(err, HIMMEL_ENOMEM, "sampling: out of memory");
-    for (int64_t i = 0; i < tokens / (s->in.T / c->patch[0]) && !rc && s->still; i++) l->row[i] = 1;
+    l->n = (int64_t)s->model->cfg.out_dim * s->in.T * s->in.H * s->in.W;
+    himmel_status rc = prepare(l, err);
     if (!rc) {
-        put_back(l, x);
+        set_rows(l);
+        begin(l, x);
         rc = steps(l, x, err);
     }
     hm_solver_free(l->solver);
     hm_step_cache_free(l->cache);
     free(l->state);
+    free(l->noise);
     free(l->cond);
     free(l->uncond);
     free(l->row);

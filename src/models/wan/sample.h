@@ -20,6 +20,11 @@ typedef struct {
     const float *text, *negative;    /* [n, text_dim] encoded prompts */
     int n_text, n_negative;
     const float *still;              /* [C,H,W] latent frame 0 that is known (TI2V), or NULL */
+    const float *start;              /* [C,T,H,W] latents to start from, of which parts may stay; NULL: from noise */
+    double level;                    /* noise level to begin with where there is a start, above 0; 1: the schedule's own */
+    const uint8_t *stays;            /* [T,H,W] 1: is as in start in the end; NULL: nothing stays */
+    bool told;                       /* the transformer is told: tokens that stay have no noise and t = 0 (TI2V); else they are
+                                        put back after every step at its noise level, with the noise of the beginning (as RePaint) */
     double step_cache;               /* threshold, 0: every pass is computed */
     const hm_kept *kept;             /* go on from what is left there, leave each step there; NULL: neither */
     int *n_passes, *n_skipped;       /* passes computed and left out are added; NULL: nobody counts */
@@ -27,6 +32,9 @@ typedef struct {
     void *user;
 } hm_wan_sampling;
 
+/* Noise levels [steps + 1] and times [steps] of a sampling: as many steps as are returned (a start leaves out the first ones),
+ * at most s->steps + 1; 0: err says why. */
+int hm_wan_levels(const hm_wan_sampling *s, float *sigma, float *t, himmel_error *err);
 /* x [out_dim,T,H,W]: noise becomes latents, in place. */
 himmel_status hm_wan_sample(hm_graph *g, const hm_wan_sampling *s, float *x, himmel_error *err);
 

@@ -43,6 +43,8 @@ static void wan_facts(const void *self, hm_model_facts *f)
                           .guidance = (double)r->guidance,
                           .negative = negative_words,
                           .takes_items = m->kind != HM_WAN_T2V,
+                          .takes_start = true,
+                          .takes_reference = vace,
                           .goes_on = vace ? MAX_FRAMES : m->kind != HM_WAN_T2V,
                           .leads_to = vace ? MAX_FRAMES : pictures,
                           .loose = vace ? MAX_FRAMES : 1,
@@ -78,6 +80,7 @@ typedef struct {
     int n_text[2];
     hm_wan_given given;
     float *x;             /* the latents */
+    int lead, steps;      /* latent frames of the reference, before the film's; steps that there are */
     float *picture;
     int frames;           /* handed on */
     himmel_status frame_rc;
@@ -93,6 +96,7 @@ static void set_up(run *r)
     const hm_wan_recipe *w = &m->recipe;
     const int stride = hm_wan_vae_stride(m->vae);
     const bool large = (int64_t)job->width * job->height > 600000, i2v = m->kind == HM_WAN_I2V || m->kind == HM_WAN_FLF2V;
+    r->lead = job->reference != NULL;
     r->s = (hm_wan_sampling){.model = &m->dit,
                              .low = m->second ? &m->low : NULL,
                              .boundary = w->boundary,
@@ -104,7 +108,9 @@ static void set_up(run *r)
                              .step_cache = job->step_cache,
                              .n_passes = &r->cost->passes,
                              .n_skipped = &r->cost->passes_skipped,
-                             .in = {.T = (job->n_frames - 1) / 4 + 1, .H = job->height / stride, .W = job->width / stride, .vace_scale = 1}};
+                             .level = job->start_level,
+                             .told = m->kind == HM_WAN_TI2V,
+                             .in = {.T = r->lead + (job->n_frames - 1) / 4 + 1, .H = job->height / stride, .W = job->width / stride, .vace_scale = 1}};
 }
 
 static bool needs_negative(const run *r) { return r->s.guidance != 1.0f || (r->s.low && r->s.guidance_low != 1.0f); }
@@ -159,11 +165,19 @@ static int64_t latent_numbers(const run *r)
     return (int64_t)r->m->dit.cfg.out_dim * in->T * in->H * in->W;
 }
 
+static void take_given(run *r)
+{
+    hm_wan_sampling *s = &r->s;
+    s->in.y = r->given.y, s->in.clip = r->given.clip, s->in.n_clip = r->given.n_clip, s->in.vace = r->given.vace;
+    s->still = r->given.still, s->start = r->given.start, s->stays = r->given.stays;
+}
+
 /* Before step `step`: those before it are done. */
 static int on_step(void *user, int step, int steps, const float *x)
 {
-    const run *r = user;
+    run *r = user;
     (void)x;
+    r->steps = steps;
     return step && r->job->on_step && r->job->on_step(r->job->user, "sample", step, steps);
 }
 
@@ -171,8 +185,7 @@ static himmel_status sample(run *r, himmel_error *err)
 {
     const size_t n = (size_t)latent_numbers(r);
     hm_wan_sampling *s = &r->s;
-    s->in.y = r->given.y, s->in.clip = r->given.clip, s->in.n_clip = r->given.n_clip, s->in.vace = r->given.vace;
-    s->still = r->given.still;
+    take_given(r);
     s->text = r->text[1], s->n_text = r->n_text[1];
     s->negative = r->text[0], s->n_negative = r->n_text[0];
     s->on_step = on_step, s->user = r;
@@ -189,7 +202,7 @@ static himmel_status sample(run *r, himmel_error *err)
     if (!r->x) return hm_fail(err, HIMMEL_ENOMEM, "wan: out of memory for the latents");
     hm_randn(r->x, n, r->job->seed, NOISE_STREAM);
     const himmel_status rc = hm_wan_sample(r->g, s, r->x, err);
-    if (!rc && r->job->on_step && r->job->on_step(r->job->user, "sample", s->steps, s->steps))
+    if (!rc && r->job->on_step && r->job->on_step(r->job->user, "sample", r->steps, r->steps))
         return hm_fail(err, HIMMEL_ECANCELLED, "stopped after the last step");
     return rc;
 }
@@ -208,12 +221,21 @@ static int on_frames(void *user, const float *rgb, int n, int H, int W)
     return 0;
 }
 
+/* The latents without the reference's. */
+static void drop_lead(run *r)
+{
+    const size_t frame = (size_t)(r->s.in.H * r->s.in.W), C = (size_t)r->m->dit.cfg.out_dim, all = (size_t)r->s.in.T, lead = (size_t)r->lead;
+    for (size_t c = 0; c < C && lead; c++)
+        memmove(r->x + c * (all - lead) * frame, r->x + (c * all + lead) * frame, (all - lead) * frame * sizeof *r->x);
+}
+
 static himmel_status decode(run *r, himmel_error *err)
 {
     const hm_wan_input *in = &r->s.in;
+    drop_lead(r);
     r->picture = malloc((size_t)r->job->width * (size_t)r->job->height * 3 * sizeof *r->picture);
     if (!r->picture) return hm_fail(err, HIMMEL_ENOMEM, "wan: out of memory for a frame");
-    const himmel_status rc = hm_wan_vae_decode(r->m->vae, r->g, r->x, (int[3]){in->T, in->H, in->W},
+    const himmel_status rc = hm_wan_vae_decode(r->m->vae, r->g, r->x, (int[3]){in->T - r->lead, in->H, in->W},
                                                &(hm_wan_vae_sink){.on_frames = on_frames, .user = r}, err);
     if (r->frame_rc) *err = r->frame_err;
     return r->frame_rc ? r->frame_rc : rc;
@@ -223,6 +245,7 @@ static himmel_status wan_run(const void *self, const hm_model_job *job, hm_model
 {
     run r = {.m = self, .job = job, .cost = cost};
     himmel_status rc = hm_wan_given_check(r.m, job, err);
+    if (!rc) rc = hm_wan_mask_check(r.m, job, err);
     if (rc) return rc;
     set_up(&r);
     rc = encode_text(&r, false, err);
@@ -250,16 +273,15 @@ static himmel_status wan_run(const void *self, const hm_model_job *job, hm_model
 
 /* ---- plan ---- */
 
-static int passes(const run *r, int *of_low)
+/* Of the transformer with one prompt; 0: err says why there are none. */
+static int passes(const run *r, himmel_error *err)
 {
-    float sigma[HM_MAX_STEPS + 1], t[HM_MAX_STEPS];
+    float sigma[HM_MAX_STEPS + 2], t[HM_MAX_STEPS + 1];
     int n = 0;
-    *of_low = 0;
-    if (hm_flow_sigmas(sigma, t, r->s.steps, HM_GRID_UNIPC, r->s.shift, NULL)) return 0;
-    for (int i = 0; i < r->s.steps; i++) {
+    const int steps = hm_wan_levels(&r->s, sigma, t, err);
+    for (int i = 0; i < steps; i++) {
         const bool low = r->s.low && t[i] < r->s.boundary * 1000.0f;
         n += (low ? r->s.guidance_low : r->s.guidance) != 1.0f ? 2 : 1;
-        *of_low += low;
     }
     return n;
 }
@@ -268,28 +290,29 @@ static himmel_status wan_plan(const void *self, const hm_model_job *job, hm_mode
 {
     run r = {.m = self, .job = job, .cost = cost};
     uint64_t kept = 0;
-    int of_low;
     himmel_status rc = hm_wan_given_check(r.m, job, err);
     if (rc) return rc;
     set_up(&r);
-    if (r.s.steps > HM_MAX_STEPS) return hm_fail(err, HIMMEL_EINVAL, "wan: %d steps, at most %d are possible", r.s.steps, (int)HM_MAX_STEPS);
+    r.s.start = job->start; /* only that there is one counts */
+    const int n_passes = passes(&r, err);
+    if (!n_passes) return HIMMEL_EINVAL;
     rc = encode_text(&r, true, err);
     if (!rc) rc = hm_graph_new(&r.g, &(hm_graph_opts){.act = HM_BF16, .plan = true, .n_threads = job->threads}, err);
     if (rc) return rc;
     rc = hm_wan_given_make(r.m, job, r.g, &r.given, err);
     const uint64_t before = hm_flops(r.g);
+    take_given(&r);
     hm_wan_input in = r.s.in;
-    in.y = r.given.y, in.clip = r.given.clip, in.n_clip = r.given.n_clip, in.vace = r.given.vace;
-    in.n_levels = r.given.still ? 2 : 1;
+    in.n_levels = r.given.still || (r.given.stays && r.s.told) ? 2 : 1;
     in.n_text = r.n_text[1];
     if (!rc) hm_wan_forward(r.g, &r.m->dit, &in, NULL);
     const uint64_t forward = hm_flops(r.g) - before;
-    if (!rc) rc = hm_wan_vae_plan(r.m->vae, r.g, (int[3]){in.T, in.H, in.W}, false, &kept, err);
-    cost->sample_gflop = 1e-9 * ((double)before + (double)forward * passes(&r, &of_low));
+    if (!rc) rc = hm_wan_vae_plan(r.m->vae, r.g, (int[3]){in.T - r.lead, in.H, in.W}, false, &kept, err);
+    cost->sample_gflop = 1e-9 * ((double)before + (double)forward * n_passes);
     cost->decode_gflop = 1e-9 * (double)(hm_flops(r.g) - before - forward);
     /* beside the graph: the latents, velocities and solver's estimates, or one frame and what convolutions keep */
     const uint64_t frame = (uint64_t)job->width * (uint64_t)job->height * 3 * sizeof(float);
-    const uint64_t beside = (uint64_t)latent_numbers(&r) * (job->step_cache > 0 ? 9 : 6) * (job->kept ? 2 : 1) * sizeof(float) + r.given.bytes;
+    const uint64_t beside = (uint64_t)latent_numbers(&r) * ((job->step_cache > 0 ? 9 : 6) + (r.given.stays ? 1 : 0)) * (job->kept ? 2 : 1) * sizeof(float) + r.given.bytes;
     cost->peak_bytes = HM_MAX(cost->peak_bytes, hm_peak(r.g)) + HM_MAX(beside, kept + frame);
     hm_graph_free(r.g);
     return rc;

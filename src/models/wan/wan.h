@@ -48,12 +48,15 @@ void hm_wan_missing(const hm_wan_set *m, char *out, size_t cap); /* a sentence, 
 
 /* given.c: what stands beside the noise. */
 typedef struct {
-    float *y, *clip, *vace, *still; /* as hm_wan_input and hm_wan_sampling take them; NULL: none */
+    float *y, *clip, *vace, *still, *start; /* as hm_wan_input and hm_wan_sampling take them; NULL: none */
+    uint8_t *stays;
     int n_clip;
     uint64_t bytes;                 /* of all, and of the pictures they are made from */
 } hm_wan_given;
 /* Every kind's rule about which pictures it wants. */
 himmel_status hm_wan_given_check(const hm_wan_set *m, const hm_model_job *job, himmel_error *err);
+/* And about which parts of a film may change; reads the mask. */
+himmel_status hm_wan_mask_check(const hm_wan_set *m, const hm_model_job *job, himmel_error *err);
 /* In a plan graph: only sizes; the pointers that will be set are not NULL, and must neither be read nor freed. */
 himmel_status hm_wan_given_make(const hm_wan_set *m, const hm_model_job *job, hm_graph *g, hm_wan_given *out, himmel_error *err);
 void hm_wan_given_free(hm_wan_given *c);
