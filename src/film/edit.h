@@ -83,6 +83,7 @@ himmel_status hm_edit_plan_strips(hm_edit *d, himmel_error *err);
 typedef struct {
     hm_keep *keep; /* NULL: nothing is kept */
     int (*on_step)(void *user, int step, int n); /* after each of n steps of all takes; not 0 stops */
+    int (*on_preview)(void *user, const uint8_t *rgb, int w, int h); /* as the model's; may be NULL */
     void *user;
 } hm_edit_sampling;
 /* ENOMEM: a window does not fit, before any is made. */

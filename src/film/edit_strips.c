@@ -209,6 +209,12 @@ static int on_step(void *user, int step, int n)
     return p->o->on_step(p->o->user, p->before + step, p->before + n * p->takes);
 }
 
+static int on_preview(void *user, const uint8_t *rgb, int w, int h)
+{
+    const progress *p = user;
+    return p->o->on_preview(p->o->user, rgb, w, h);
+}
+
 static hm_strip_opts options(hm_edit *d, const hm_edit_sampling *o, int take)
 {
     const himmel_request *r = &d->req;
@@ -217,6 +223,7 @@ static hm_strip_opts options(hm_edit *d, const hm_edit_sampling *o, int take)
                            .req = r,
                            .keep = o->keep,
                            .on_step = on_step,
+                           .on_preview = o->on_preview ? on_preview : NULL,
                            .seed = take ? hm_mix(r->seed, 1000 + (uint64_t)take) : r->seed};
 }
 

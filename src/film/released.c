@@ -95,6 +95,20 @@ static int preview(job *j, const float *rgb, double seconds)
     return j->req->on_preview(j->req->user, &pic);
 }
 
+/* What the model foresees of the middle of the film. */
+static int on_preview(void *user, const uint8_t *rgb, int w, int h)
+{
+    job *j = user;
+    hm_scaler *s;
+    const hm_scale_opts o = {.src_w = w, .src_h = h, .out_w = j->preview_w, .out_h = j->preview_h, .kind = HM_FRAME_RGB8, .n_threads = 1};
+    const hm_frame small = {HM_FRAME_RGB8, j->preview_w, j->preview_h, {j->preview}, {3 * j->preview_w}};
+    if (hm_scaler_new(&s, &o, NULL)) return 0;
+    hm_scale(s, rgb, HM_PIX_U8, &small);
+    hm_scaler_free(s);
+    const himmel_picture pic = {j->preview, j->preview_w, j->preview_h, 0.5 * j->n_frames / j->job.fps, 1};
+    return j->req->on_preview(j->req->user, &pic);
+}
+
 static himmel_status on_frame(void *user, int i, const float *rgb, himmel_error *err)
 {
     job *j = user;
@@ -276,6 +290,7 @@ himmel_status hm_released_make(himmel_ctx *ctx, const himmel_request *req, const
     if (given->whole) j.n_frames = j.job.n_frames;
     j.job.items = given->items, j.job.n_items = given->n_items, j.job.reference = given->reference;
     j.job.on_step = on_step, j.job.on_frame = on_frame, j.job.user = &j;
+    if (req->on_preview) j.job.on_preview = on_preview;
     if (req->keep) {
         j.keep = (hm_keep){.path = req->keep, .each = true};
         hm_released_keep(&j.kept, ctx, &j.job, &j.keep);

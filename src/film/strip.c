@@ -317,6 +317,12 @@ static int on_step(void *user, const char *phase, int step, int n_steps)
     return r->o->on_step && r->o->on_step(r->o->user, r->before + r->step, r->before + all * (r->n_windows - r->number));
 }
 
+static int on_preview(void *user, const uint8_t *rgb, int w, int h)
+{
+    const running *r = user;
+    return r->o->on_preview(r->o->user, rgb, w, h);
+}
+
 static void to_bytes(const float *rgb, const float *seam, float share, uint8_t *px, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -406,6 +412,7 @@ static himmel_status sample_window(running *r, hm_model_cost *sum, himmel_error 
     hm_model_cost one = {0};
     set_up(r);
     r->job.on_step = on_step, r->job.on_frame = on_frame, r->job.user = r;
+    if (r->o->on_preview) r->job.on_preview = on_preview;
     himmel_status rc = take(r, err);
     if (!rc && r->o->keep) hm_released_keep(&r->kept, r->s->ctx, &r->job, r->o->keep);
     if (!rc && r->o->keep) r->job.kept = &r->kept.kept;

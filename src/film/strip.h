@@ -56,6 +56,7 @@ typedef struct {
     uint64_t seed;
     hm_keep *keep;                               /* NULL: nothing is kept */
     int (*on_step)(void *user, int step, int n); /* after each of n steps of all windows together; not 0 stops */
+    int (*on_preview)(void *user, const uint8_t *rgb, int w, int h); /* as the model's; may be NULL */
     void *user;
 } hm_strip_opts;
 /* Fits into memory? In every window. */

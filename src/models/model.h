@@ -36,6 +36,7 @@ typedef struct {
     double fps, guidance;
     const char *negative;          /* what its makers say to keep away from, "" = nothing */
     bool takes_items, takes_start; /* pictures and clips at their frames; a film to start from, of which parts may stay */
+    bool previews;        /* has a tiny decoder: on_preview is called */
     bool takes_reference; /* a picture of who or what the film is about, which is in none of its frames */
     bool last_only;  /* a film leads to a picture in its very last frame alone */
     bool ends_whole; /* a picture at the end belongs into the job's very last frame */
@@ -74,6 +75,9 @@ typedef struct {
     int (*on_step)(void *user, const char *phase, int step, int n_steps);
     /* Frame i, in order, [height][width][3], 0..1, for the call only. */
     himmel_status (*on_frame)(void *user, int i, const float *rgb, himmel_error *err);
+    /* While it is sampled, a small picture of the middle of what is foreseen, now and then, for the call only, if the model has a
+     * tiny decoder (models/tae.h). Not 0 stops. May be NULL. */
+    int (*on_preview)(void *user, const uint8_t *rgb, int width, int height);
     void *user;
 } hm_model_job;
 

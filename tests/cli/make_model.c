@@ -1,5 +1,6 @@
 /* make_model.c - writes a weights file of random numbers, for the tests of the program: make_model FILE [full]; or a small
- * tokenizer as a SentencePiece file: make_model --tokenizer FILE; or a tiny Wan transformer: make_model --wan FILE KIND; or
+ * tokenizer as a SentencePiece file: make_model --tokenizer FILE; or a tiny Wan transformer: make_model --wan FILE KIND; or a
+ * tiny decoder: make_model --tae FILE CHANNELS PATCH; or
  * two shards and an index of a weights file: make_model --shards FILE DIR; or a LoRA for a
  * linear layer MODULE of FILE: make_model --lora FILE MODULE OUT.   SPDX-License-Identifier: MIT */
 #include <stdlib.h>
@@ -7,6 +8,7 @@
 
 #include "film/tiny_model.h"
 #include "formats/shards.h"
+#include "models/tae_tiny.h"
 #include "models/wan_tiny.h"
 
 static himmel_status write_tokenizer(const char *path, himmel_error *err)
@@ -52,6 +54,11 @@ int main(int argc, char **argv)
     const bool tokenizer = !strcmp(argv[1], "--tokenizer") && argc > 2;
     if (!strcmp(argv[1], "--wan")) {
         if (argc > 3 && !wan_tiny_write(argv[3], argv[2], HM_WAN_ORIGINAL, 1, &err)) return 0;
+        fprintf(stderr, "%s\n", err.message);
+        return 1;
+    }
+    if (!strcmp(argv[1], "--tae")) {
+        if (argc > 4 && !tae_tiny_write(argv[2], atoi(argv[3]), atoi(argv[4]), (const int[3]){1, 2, 2}, &err)) return 0;
         fprintf(stderr, "%s\n", err.message);
         return 1;
     }

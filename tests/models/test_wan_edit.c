@@ -9,6 +9,7 @@
 #include "models/model.h"
 #include "models/wan/sample.h"
 #include "models/wan/vae.h"
+#include "models/tae_tiny.h"
 #include "models/wan_tiny.h"
 #include "text/tokenizer.h"
 
@@ -252,6 +253,57 @@ static void vace(void)
     hm_model_close(words_only);
 }
 
+/* ---- a tiny decoder ---- */
+
+static int shown, distinct;
+
+static int on_preview(void *user, const uint8_t *rgb, int w, int h)
+{
+    (void)user;
+    static int last;
+    int sum = 0;
+    for (int i = 0; i < 3 * w * h; i++) sum = 31 * (sum % 1000003) + rgb[i];
+    CHECK(w == 64 && h == 64, "a preview of %dx%d", w, h);
+    distinct += !shown || sum != last;
+    last = sum;
+    return ++shown == 20;
+}
+
+static void write_tae(const char *path, int channels)
+{
+    himmel_error err = {0};
+    CHECK(!tae_tiny_write(path, channels, 1, (const int[3]){1, 2, 2}, &err), "%s", err.message);
+    tae_tiny_drop();
+}
+
+/* Pictures come while the film is made, other ones every time, change nothing of it, and can stop it. */
+static void previews(void)
+{
+    char tae[160];
+    himmel_error err = {0};
+    hm_model_facts f;
+    hm_model *m;
+    hm_model_cost c;
+    snprintf(tae, sizeof tae, "%s/taew2_1.safetensors", dir);
+    const char *main_file = weights(&kinds[0], false), *paths[] = {main_file, kinds[0].vae, F("umt5_tiny"), tok, tae};
+    for (int with = 0; with < 3; with++) { /* none, named, found beside */
+        if (with == 1) write_tae(tae, 16);
+        CHECK(!hm_model_open(&m, &(hm_model_files){paths, with == 1 ? 5 : 4, NULL, 0, false}, &err), "%s", err.message);
+        hm_model_get_facts(m, &f);
+        CHECK(f.previews == (with > 0), "previews: %d", f.previews);
+        hm_model_job job = job_of(NULL, 0, NULL);
+        job.on_preview = on_preview, shown = distinct = 0;
+        make(m, job, with ? other : made);
+        CHECK(with ? shown > 0 && distinct == shown && !memcmp(made, other, sizeof made) : !shown, "%d previews, %d of them distinct", shown, distinct);
+        job.user = other, shown = 19;
+        if (with) CHECK(hm_model_run(m, &job, &c, &err) == HIMMEL_ECANCELLED, "a preview does not stop");
+        hm_model_close(m);
+    }
+    write_tae(tae, 48);
+    CHECK(hm_model_open(&m, &(hm_model_files){paths, 5, NULL, 0, false}, &err) == HIMMEL_EMODEL && strstr(err.message, "of 48 channels, the model has 16"), "%s", err.message);
+    unlink(tae);
+}
+
 static void write_tokenizer(void)
 {
     const char *const lines[] = {"a cat on the sea"};
@@ -280,6 +332,7 @@ int main(void)
     numbers_that_stay(false);
     numbers_that_stay(true);
     vace();
+    previews();
     char command[96];
     snprintf(command, sizeof command, "rm -r %s", dir);
     OK(!system(command));

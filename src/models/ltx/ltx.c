@@ -43,6 +43,7 @@ static void ltx_facts(const void *self, hm_model_facts *f)
                           .guidance = r.guide.scale[r.guide.n > 3 ? 3 : 0],
                           .takes_items = true,
                           .takes_start = true,
+                          .previews = m->tae_st != NULL,
                           .goes_on = MAX_FRAMES,
                           .leads_to = MAX_FRAMES,
                           .loose = HM_LTX_LOOSE,
@@ -93,6 +94,7 @@ typedef struct {
     int draws, before, n_steps; /* random draws so far; steps of the passes before */
     hm_kept kept;
     bool two; /* passes */
+    double shown, cost_of_shown; /* when the last preview was done, and what it took */
 } run;
 
 static himmel_status schedule(const hm_ltx *m, const hm_model_job *job, hm_ltx_recipe *r, int64_t tokens,
@@ -217,6 +219,26 @@ static int on_step(void *user, int step, int n_steps)
     run *r = user;
     (void)n_steps;
     return r->job->on_step && r->job->on_step(r->job->user, "sample", r->before + step, r->n_steps);
+}
+
+static hm_tae_input preview_of(const hm_ltx *m, const float *z, int64_t T, int64_t h, int64_t w)
+{
+    return (hm_tae_input){.z = z, .step_c = 1, .step_p = m->vae.latent_c, .T = (int)T, .h = (int)h, .w = (int)w, .at = (int)T / 2, .width = HM_PREVIEW_WIDTH};
+}
+
+/* A preview takes at most a twentieth of the time. */
+static int on_clean(void *user, const float *z, int64_t T, int64_t h, int64_t w)
+{
+    run *r = user;
+    const double now = hm_now();
+    int size[2];
+    if (now - r->shown < 19 * r->cost_of_shown) return 0;
+    const hm_tae_input in = preview_of(r->m, z, T, h, w);
+    uint8_t *rgb = hm_tae_picture(&r->m->tae, HM_BF16, r->job->threads, &in, size);
+    const int stop = rgb && r->job->on_preview(r->job->user, rgb, size[0], size[1]);
+    free(rgb);
+    r->shown = hm_now(), r->cost_of_shown = r->shown - now;
+    return stop;
 }
 
 static himmel_status on_frame(void *user, int i, const float *rgb, himmel_error *err)
@@ -392,6 +414,7 @@ static himmel_status ltx_run(const void *self, const hm_model_job *job, hm_model
     float *z = NULL;
     himmel_status rc = open_run(&r, self, job, false, err);
     hm_ltx_calls calls = {.user = &r, .draw = draw, .on_step = on_step};
+    if (job->on_preview && r.m->tae_st) calls.on_clean = on_clean;
     r.cost = cost;
     if (!rc) rc = take_items(&r, false, err);
     if (!rc) rc = encode_text(&r, cost, false, err);
@@ -466,6 +489,8 @@ static himmel_status ltx_plan(const void *self, const hm_model_job *job, hm_mode
     }
     if (r.g) cost->peak_bytes = HM_MAX(cost->peak_bytes, hm_peak(r.g));
     if (!rc) cost->peak_bytes += beside_bytes(&r, &p);
+    const hm_tae_input shown = preview_of(m, NULL, (job->n_frames - 1) / m->vae.scale_t + 1, job->height / m->vae.scale_s, job->width / m->vae.scale_s);
+    if (!rc && m->tae_st) cost->peak_bytes += hm_tae_bytes(&m->tae, job->threads, &shown);
     close_run(&r);
     return rc;
 }

@@ -9,6 +9,7 @@
 #include "models/ltx/pipe.h"
 #include "models/int8.h"
 #include "models/model.h"
+#include "models/tae.h"
 #include "text/tokenizer.h"
 
 enum { HM_LTX_MAX_SHARDS = 4, HM_LTX_TOKENS = 256 };
@@ -22,13 +23,14 @@ typedef struct {
 } hm_ltx_recipe;
 
 typedef struct {
-    hm_st *main, *upscaler, *vae_st, *shard[HM_LTX_MAX_SHARDS]; /* vae_st NULL: the VAE is in main, or missing */
+    hm_st *main, *upscaler, *vae_st, *tae_st, *shard[HM_LTX_MAX_SHARDS]; /* vae_st NULL: the VAE is in main, or missing */
     char prefix[64]; /* of the transformer's tensors in main */
     int n_shards;
     hm_tokenizer *tok;
     hm_dit dit;
     hm_vae vae;
     hm_upsampler up;
+    hm_tae tae;       /* for previews, tae_st NULL without one */
     hm_t5 t5;
     uint8_t encoder[32], files[32]; /* which files: of the text encoder, of all */
     bool uniform, shifted; /* schedule: uniform steps, SD3 shift with last time 0.1 (0.9.0, 0.9.1); else

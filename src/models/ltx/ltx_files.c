@@ -137,6 +137,10 @@ static himmel_status add_safetensors(hm_ltx *m, const char *path, himmel_error *
         m->upscaler = st;
         return hm_upsampler_load(&m->up, st, config, err);
     }
+    if (hm_tae_claims(st) && !m->tae_st) {
+        m->tae_st = st;
+        return hm_tae_load(&m->tae, st, m->dit.cfg.in_channels, err);
+    }
     for (int i = 0; i < 2 && !m->vae.st; i++)
         if (hm_vae_claims(st, i ? "vae." : "")) {
             m->vae_st = st;
@@ -149,7 +153,7 @@ static himmel_status add_safetensors(hm_ltx *m, const char *path, himmel_error *
     hm_st_close(st);
     return hm_fail(
         err, HIMMEL_EMODEL,
-        "%s: LTX-Video has no use for it: a T5 v1.1 encoder (at most %d files), a latent upscaler and, where the checkpoint has none, "
+        "%s: LTX-Video has no use for it: a T5 v1.1 encoder (at most %d files), a latent upscaler, a tiny decoder and, where the checkpoint has none, "
         "an autoencoder are known",
         path, (int)HM_LTX_MAX_SHARDS);
 }
@@ -331,6 +335,7 @@ void hm_ltx_close(void *self)
     for (int i = 0; i < m->n_shards; i++) hm_st_close(m->shard[i]);
     hm_st_close(m->upscaler);
     hm_st_close(m->vae_st);
+    hm_st_close(m->tae_st);
     hm_st_close(m->main);
     free(m);
 }

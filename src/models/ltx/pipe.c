@@ -305,6 +305,19 @@ static void leave(run *r, int step)
     k->save(k->user, k->words, step, step == r->p->n_times, r->state, r->n_state);
 }
 
+/* The film's latents without the noise that they still have; r->noise is free then. */
+static int foresee(run *r)
+{
+    const int64_t from = r->extra * area(r), n = r->T * area(r);
+    if (!r->calls->on_clean) return 0;
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t c = 0; c < r->C; c++) {
+            const int64_t k = (from + i) * r->C + c;
+            r->noise[i * r->C + c] = r->x[k] - r->now[from + i] * r->v[k];
+        }
+    return r->calls->on_clean(r->calls->user, r->noise, r->T, r->h, r->w);
+}
+
 static himmel_status step(run *r, int i, himmel_error *err)
 {
     const hm_ltx_pass *p = r->p;
@@ -318,6 +331,7 @@ static himmel_status step(run *r, int i, himmel_error *err)
     look(r, "model_out", i, r->v, s.B * r->N, r->C);
     guide(r, &s, entry);
     look(r, "guided", i, r->v, r->N, r->C);
+    if (foresee(r)) return hm_fail(err, HIMMEL_ECANCELLED, "stopped at step %d of %d", i + 1, p->n_times);
     if (p->stochastic) {
         r->calls->draw(r->calls->user, HM_LTX_STEP, r->noise, r->N, r->C);
         hm_renoise_step(r->x, r->v, r->noise, r->now, r->next, r->N, r->C);

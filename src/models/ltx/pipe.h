@@ -57,6 +57,8 @@ typedef struct {
     int (*on_step)(void *user, int step, int n_steps); /* not 0: stop; may be NULL */
     void (*look)(void *user, const char *name, int step, const float *x, int64_t rows,
                  int64_t C); /* may be NULL */
+    /* What is foreseen as the film's latents [T*h*w][C], after each step's velocity; not 0: stop; may be NULL. */
+    int (*on_clean)(void *user, const float *z, int64_t T, int64_t h, int64_t w);
     const hm_kept *kept;     /* go on from what is left there, leave each step there; NULL: neither */
     int *draws;              /* with kept: how often `draw` was called, which what it gives depends on */
 } hm_ltx_calls;

@@ -126,6 +126,14 @@ static void leave(const loop *l, const float *x, int step)
     k->save(k->user, k->words, step, step == l->steps, l->state, l->n_state);
 }
 
+/* l->cond is the velocity at x; the other one is not needed any more. */
+static int foresee(const loop *l, const float *x, float sigma)
+{
+    if (!l->s->on_clean) return 0;
+    for (int64_t k = 0; k < l->n; k++) l->uncond[k] = x[k] - sigma * l->cond[k];
+    return l->s->on_clean(l->s->user, l->uncond);
+}
+
 static himmel_status steps(loop *l, float *x, himmel_error *err)
 {
     const hm_wan_sampling *s = l->s;
@@ -139,6 +147,7 @@ static himmel_status steps(loop *l, float *x, himmel_error *err)
         if (both) {
             for (int64_t k = 0; k < l->n; k++) l->cond[k] = l->uncond[k] + scale * (l->cond[k] - l->uncond[k]);
         }
+        if (foresee(l, x, l->sigma[i])) return hm_fail(err, HIMMEL_ECANCELLED, "sampling was stopped at step %d of %d", i, l->steps);
         hm_solver_step(l->solver, x, l->cond);
         put_back(l, x, l->sigma[i + 1]);
         leave(l, x, i + 1);

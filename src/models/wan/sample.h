@@ -29,6 +29,7 @@ typedef struct {
     const hm_kept *kept;             /* go on from what is left there, leave each step there; NULL: neither */
     int *n_passes, *n_skipped;       /* passes computed and left out are added; NULL: nobody counts */
     int (*on_step)(void *user, int step, int steps, const float *x); /* before each step; nonzero stops; may be NULL */
+    int (*on_clean)(void *user, const float *x); /* what is foreseen as the end, after each step's velocity; nonzero stops; may be NULL */
     void *user;
 } hm_wan_sampling;
 

@@ -45,6 +45,7 @@ static void wan_facts(const void *self, hm_model_facts *f)
                           .takes_items = m->kind != HM_WAN_T2V,
                           .takes_start = true,
                           .takes_reference = vace,
+                          .previews = m->tae_st != NULL,
                           .goes_on = vace ? MAX_FRAMES : m->kind != HM_WAN_T2V,
                           .leads_to = vace ? MAX_FRAMES : pictures,
                           .loose = vace ? MAX_FRAMES : 1,
@@ -87,6 +88,7 @@ typedef struct {
     himmel_error frame_err;
     hm_wan_sampling s;
     hm_kept kept;
+    double shown, cost_of_shown; /* when the last preview was done, and what it took */
 } run;
 
 static void set_up(run *r)
@@ -181,6 +183,30 @@ static int on_step(void *user, int step, int steps, const float *x)
     return step && r->job->on_step && r->job->on_step(r->job->user, "sample", step, steps);
 }
 
+static hm_tae_input preview_of(const run *r, const float *x)
+{
+    const hm_wan_input *in = &r->s.in;
+    const int T = in->T - r->lead;
+    const size_t hw = (size_t)(in->H * in->W);
+    return (hm_tae_input){.z = x ? x + (size_t)r->lead * hw : NULL, .step_c = in->T * in->H * in->W, .step_p = 1, .T = T, .h = in->H, .w = in->W, .at = T / 2,
+                          .width = HM_PREVIEW_WIDTH};
+}
+
+/* A preview takes at most a twentieth of the time. */
+static int on_clean(void *user, const float *x)
+{
+    run *r = user;
+    const double now = hm_now();
+    int size[2];
+    if (now - r->shown < 19 * r->cost_of_shown) return 0;
+    const hm_tae_input in = preview_of(r, x);
+    uint8_t *rgb = hm_tae_picture(&r->m->tae, HM_BF16, r->job->threads, &in, size);
+    const int stop = rgb && r->job->on_preview(r->job->user, rgb, size[0], size[1]);
+    free(rgb);
+    r->shown = hm_now(), r->cost_of_shown = r->shown - now;
+    return stop;
+}
+
 static himmel_status sample(run *r, himmel_error *err)
 {
     const size_t n = (size_t)latent_numbers(r);
@@ -189,6 +215,7 @@ static himmel_status sample(run *r, himmel_error *err)
     s->text = r->text[1], s->n_text = r->n_text[1];
     s->negative = r->text[0], s->n_negative = r->n_text[0];
     s->on_step = on_step, s->user = r;
+    if (r->job->on_preview && r->m->tae_st) s->on_clean = on_clean;
     if (r->job->kept) {
         hm_sha256 h;
         hm_sha256_init(&h);
@@ -313,7 +340,9 @@ static himmel_status wan_plan(const void *self, const hm_model_job *job, hm_mode
     /* beside the graph: the latents, velocities and solver's estimates, or one frame and what convolutions keep */
     const uint64_t frame = (uint64_t)job->width * (uint64_t)job->height * 3 * sizeof(float);
     const uint64_t beside = (uint64_t)latent_numbers(&r) * ((job->step_cache > 0 ? 9 : 6) + (r.given.stays ? 1 : 0)) * (job->kept ? 2 : 1) * sizeof(float) + r.given.bytes;
-    cost->peak_bytes = HM_MAX(cost->peak_bytes, hm_peak(r.g)) + HM_MAX(beside, kept + frame);
+    const hm_tae_input shown = preview_of(&r, NULL);
+    const uint64_t preview = r.m->tae_st ? hm_tae_bytes(&r.m->tae, job->threads, &shown) : 0;
+    cost->peak_bytes = HM_MAX(cost->peak_bytes, hm_peak(r.g)) + HM_MAX(beside + preview, kept + frame);
     hm_graph_free(r.g);
     return rc;
 }

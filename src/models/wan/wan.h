@@ -8,6 +8,7 @@
 
 #include "models/int8.h"
 #include "models/model.h"
+#include "models/tae.h"
 #include "models/wan/clip.h"
 #include "models/wan/sample.h"
 #include "models/wan/vae.h"
@@ -25,12 +26,13 @@ typedef struct {
 } hm_wan_recipe;
 
 typedef struct {
-    hm_st *main, *second, *vae_st, *t5_st, *clip_st;
+    hm_st *main, *second, *vae_st, *t5_st, *clip_st, *tae_st;
     hm_wan dit, low;       /* low: the second expert, layers NULL without one */
     hm_wan_vae *vae;
     hm_t5 t5;
     uint8_t encoder[32], files[32]; /* which files: of the text encoder, of all */
     hm_wan_clip clip;
+    hm_tae tae;            /* for previews, tae_st NULL without one */
     hm_tokenizer *tok;
     hm_wan_kind kind;
     bool two;              /* 2.2 A14B: wants a second expert */

@@ -78,6 +78,12 @@ static himmel_status add_clip(hm_wan_set *m, hm_st *st, himmel_error *err)
     return rc;
 }
 
+static himmel_status add_tae(hm_wan_set *m, hm_st *st, himmel_error *err)
+{
+    m->tae_st = st;
+    return hm_tae_load(&m->tae, st, m->dit.cfg.out_dim, err);
+}
+
 static himmel_status add_expert(hm_wan_set *m, hm_st *st, himmel_error *err)
 {
     m->second = st;
@@ -100,12 +106,13 @@ static himmel_status add_tensors(hm_wan_set *m, const char *path, himmel_error *
     if (rc) return rc;
     if (hm_wv_find(st, "conv2.weight") && hm_wv_find(st, "decoder.conv1.weight") && !m->vae_st) return add_vae(m, st, err);
     if (!hm_wan_detect(st, &cfg, &names, prefix, &ignored) && !m->second) return add_expert(m, st, err);
+    if (hm_tae_claims(st) && !m->tae_st) return add_tae(m, st, err);
     if (hm_wan_clip_claims(st) && !m->clip_st) return add_clip(m, st, err);
     hm_t5_config t5;
     if (!hm_t5_detect(&t5, st, "", &ignored) && !m->t5_st) return add_t5(m, st, err);
     hm_st_close(st);
     return hm_fail(err, HIMMEL_EMODEL,
-                   "%s: Wan has no use for it: one autoencoder, one umT5 encoder, one picture encoder and one second expert are known", path);
+                   "%s: Wan has no use for it: one autoencoder, one umT5 encoder, one picture encoder, one tiny decoder and one second expert are known", path);
 }
 
 static bool ends_with(const char *s, const char *end)
@@ -162,6 +169,8 @@ static himmel_status look_beside(hm_wan_set *m, const char *path, himmel_error *
     if (!rc && !m->t5_st) rc = beside(m, path, t5, HM_COUNT(t5), &have, err);
     if (!rc && !m->tok) rc = beside(m, path, tok, HM_COUNT(tok), &have, err);
     if (!rc && !m->clip_st && m->dit.cfg.clip_dim) rc = beside(m, path, clip, HM_COUNT(clip), &have, err);
+    static const char *const tae16[] = {"taew2_1.safetensors", "../vae_approx/taew2_1.safetensors"}, *const tae48[] = {"taew2_2.safetensors", "../vae_approx/taew2_2.safetensors"};
+    if (!rc && !m->tae_st) rc = m->dit.cfg.out_dim == 48 ? beside(m, path, tae48, HM_COUNT(tae48), &have, err) : beside(m, path, tae16, HM_COUNT(tae16), &have, err);
     return rc;
 }
 
@@ -301,7 +310,7 @@ void hm_wan_close(void *self)
     hm_t5_deinit(&m->t5);
     hm_wan_clip_deinit(&m->clip);
     hm_tok_free(m->tok);
-    hm_st *const all[] = {m->main, m->second, m->vae_st, m->t5_st, m->clip_st};
+    hm_st *const all[] = {m->main, m->second, m->vae_st, m->t5_st, m->clip_st, m->tae_st};
     for (size_t i = 0; i < HM_COUNT(all); i++) hm_st_close(all[i]);
     free(m);
 }
