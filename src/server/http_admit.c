@@ -109,9 +109,9 @@ bool hm_admit(hm_io *x)
     if (!origin_allowed(x)) return false;
     if (!strcmp(c->method, "OPTIONS") && c->srv->o.cors) return !preflight(c);
     const hm_route *route = hm_find_route(c, &other_method);
+    const bool known = hm_key_check(c->srv->store, token(c), x->local && !c->srv->o.behind_proxy, &c->who); /* the log has refusals too */
     if (!route && other_method) return !hm_answer_error(c, 405, NULL, "method_not_allowed", "%s %.120s is not possible", c->method, c->path);
     if (!route) return !hm_answer_error(c, 404, NULL, "unknown_url", "there is nothing at %s %.120s", c->method, c->path);
-    const bool known = hm_key_check(c->srv->store, token(c), x->local && !c->srv->o.behind_proxy, &c->who);
     x->most = HM_SPOOL_FROM;
     if (route->scope == HM_SCOPE_NONE) return true; /* strangers may not fill the disk */
     if (!known) {

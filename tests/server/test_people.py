@@ -1,6 +1,6 @@
 """test_people.py HIMMEL MAKE_MODEL - who may enter: addresses, keys, scopes, quotas, invitations, logs, webhooks; taking
 everything away and deleting it. SPDX-License-Identifier: MIT"""
-import base64, hashlib, hmac, http.server, io, json, os, signal, socket, sqlite3, subprocess, sys, tempfile, threading, time, zipfile
+import base64, hashlib, hmac, http.client, http.server, io, json, os, signal, socket, sqlite3, ssl, subprocess, sys, tempfile, threading, time, zipfile
 from client import Server, check, end
 
 himmel, make_model = sys.argv[1:3]
@@ -76,8 +76,11 @@ def keys(s):
     check(all(n in listed for n in ("boss", "maker", "REVOKED")) and not any(k["Authorization"][10:] in listed for k in (owner, maker)), listed)
     with open(DATA + "/journal.db", "rb") as f:
         check(owner["Authorization"][7:].encode() not in f.read(), "a key in the journal")
+    check([s.ask("GET", p, headers=maker).status for p in ("/v1/nope", "/himmel/v1/keys/revoke", "/himmel/v1/invitations")] == [404, 405, 403], "what is not there")
     time.sleep(1.2)
-    check(run("keys", "log", "maker").stdout.count("POST /v1/videos") == 8, "the log of a key")
+    listed = run("keys", "log", "maker").stdout
+    check(listed.count("POST /v1/videos") == 8, "the log of a key")
+    check(all(f"{n}  GET {p}" in listed for n, p in ((404, "/v1/nope"), (405, "/himmel/v1/keys/revoke"), (403, "/himmel/v1/invitations"))), f"refused calls too: {listed}")
     log = s.ask("GET", "/himmel/v1/log?key=maker&limit=500", headers=owner).json["data"]
     check(sum(c["status"] == 429 for c in log) == 5 and all(c["address"] == "127.0.0.1" for c in log), f"log: {log[:2]}")
     session = s.ask("POST", "/himmel/v1/session", {"key": maker["Authorization"][7:]})
@@ -169,6 +172,27 @@ def invitations(s, owner):
     check(s.ask("POST", "/himmel/v1/invitations", {"code": over}).status == 403, "an invitation after its end")
 
 
+def over_tls(owner):
+    """Another address: with a key and TLS, and nothing in the clear."""
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", D + "/key.pem", "-out", D + "/cert.pem",
+                    "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True)
+    s = Server(himmel, DATA, MODEL, "--min-free", "1", "--bind", "0.0.0.0", "--tls-cert", D + "/cert.pem", "--tls-key", D + "/key.pem")
+
+    def ask(headers):
+        c = http.client.HTTPSConnection("localhost", s.port, timeout=30, context=ssl.create_default_context(cafile=D + "/cert.pem"))
+        c.request("GET", "/v1/videos", headers=headers)
+        r = c.getresponse()
+        r.read()
+        return r.status
+    check(ask(owner) == 200 and ask({}) == 401, "over TLS a key is needed")
+    session = http.client.HTTPSConnection("localhost", s.port, timeout=30, context=ssl.create_default_context(cafile=D + "/cert.pem"))
+    session.request("POST", "/himmel/v1/session", json.dumps({"key": owner["Authorization"][7:]}), {"Content-Type": "application/json"})
+    check("; Secure" in (session.getresponse().headers["Set-Cookie"] or ""), "the cookie never goes in the clear")
+    try: check(s.ask("GET", "/v1/videos", headers=owner).status >= 400, "a key in the clear")
+    except (OSError, http.client.HTTPException): check(True, "no answer in the clear")
+    check(s.stop() == 0, "stop")
+
+
 def shared(s, key, owner):
     """Behind a proxy: the address is the proxy's word, not the client's own."""
     for i in range(7):
@@ -247,4 +271,5 @@ s.args = ("--min-free", "1", "--behind-proxy")
 s.start()
 shared(s, maker, owner)
 check(s.stop() == 0, "stop")
+over_tls(owner)
 sys.exit(end())
