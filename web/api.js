@@ -12,23 +12,33 @@ let onLocked = () => {};
 /** What happens when a key is needed. */
 export function whenLocked(f) { onLocked = f; }
 
-async function call(method, path, body) {
-  const options = { method, headers: {} };
+async function send(method, path, body, signal) {
+  const options = { method, headers: {}, signal };
   if (body instanceof FormData) options.body = body;
   else if (body !== undefined) {
     options.body = JSON.stringify(body);
     options.headers["Content-Type"] = "application/json";
   }
   const answer = await fetch(path, options);
-  const json = await answer.json().catch(() => null);
   if (answer.status === 401 && path !== "/himmel/v1/session") onLocked();
-  if (!answer.ok) throw new ApiError(answer.status, json?.error);
-  return json;
+  if (!answer.ok) throw new ApiError(answer.status, (await answer.json().catch(() => null))?.error);
+  return answer;
 }
+
+const call = async (method, path, body) => (await send(method, path, body)).json().catch(() => null);
 
 export const get = path => call("GET", path);
 export const post = (path, body = {}) => call("POST", path, body);
 export const remove = path => call("DELETE", path);
+
+/** Pictures: a stream begins once they are in the queue, and that is all that is waited for (a browser has six connections to a
+ * server); the gallery has the rest. */
+export async function startPictures(path, body) {
+  const stop = new AbortController();
+  if (body instanceof FormData) body.append("stream", "true");
+  await send("POST", path, body instanceof FormData ? body : { ...body, stream: true }, stop.signal);
+  stop.abort();
+}
 
 /** Fields to a form; undefined and "" are left out. */
 export function form(fields) {

@@ -1,5 +1,5 @@
 // compose.js - the prompt and what goes with it.   SPDX-License-Identifier: MIT
-import { form, get, isFilm, post } from "./api.js";
+import { form, get, isFilm, post, startPictures } from "./api.js";
 import { refresh } from "./cards.js";
 import { $, button, el, fail, say } from "./dom.js";
 import { examples, language, t } from "./words.js";
@@ -59,13 +59,7 @@ async function makeFilms(n) {
     await post("/v1/videos", form({ ...settings(), seconds: $("seconds").value, seed: seed === undefined ? seed : seed + i, input_reference: $("first").files[0] }));
 }
 
-/** Pictures are answered when they are finished; the gallery shows them before. A quick refusal is waited for. */
-function makePictures(n) {
-  const made = post("/v1/images/generations", { ...settings(), n, seed: number("seed"), response_format: "url" });
-  let late = false;
-  made.then(refresh).catch(e => late && fail(e));
-  return Promise.race([made, new Promise(done => setTimeout(done, 400))]).finally(() => { late = true; });
-}
+const makePictures = n => startPictures("/v1/images/generations", { ...settings(), n, seed: number("seed") });
 
 async function compose(e) {
   e.preventDefault();

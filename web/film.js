@@ -75,7 +75,7 @@ function about(place) {
     } catch (e) { origin.replaceChildren(); fail(e, origin); }
   });
   const from = job.remixed_from_video_id ? el("a", { href: `#/film/${job.remixed_from_video_id}` }, t("made_from")) : null;
-  place.replaceChildren(list, ...(from ? [from] : []), el("div", { className: "row" }, save, button(t("again"), () => hooks.reuse(job)),
+  place.replaceChildren(list, ...(from ? [from] : []), el("div", { className: "acts" }, save, button(t("again"), () => hooks.reuse(job)),
     button(t("to_card"), async () => { hooks.card(job.prompt ?? "", await frameFile()); hooks.go("board"); }), check), origin, twoStep(t("erase"), t("really"), () => hooks.erase(job)));
 }
 

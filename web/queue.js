@@ -12,31 +12,33 @@ function jobRow(job) {
 }
 
 const day = at => at ? new Date(at * 1000).toLocaleDateString(document.documentElement.lang) : t("never");
-const cell = (text, className = "") => el("td", { className }, text);
+const cell = (text, className = "") => el("td", { className, role: "cell" }, text);
+const row = (name, over, ...cells) => el("tr", { className: over ? "over" : "", role: "row" }, el("th", { scope: "row", role: "rowheader" }, ...name), ...cells);
 
-/** Rows under their heads, in a box that scrolls sideways where there is no room. */
+/** Rows under their heads; a phone shows every row as a card, where each cell has its head before it (so roles are said here). */
 function table(label, heads, rows) {
-  return el("div", { className: "scroll panel", tabIndex: 0, role: "region", "aria-label": label }, el("table", {},
-    el("thead", {}, el("tr", {}, ...heads.map(h => el("th", { scope: "col" }, h)))), el("tbody", {}, ...rows)));
+  for (const r of rows) [...r.cells].forEach((c, i) => i && heads[i] && c.setAttribute("data-head", heads[i]));
+  return el("div", { className: "scroll panel", tabIndex: 0, role: "region", "aria-label": label }, el("table", { role: "table" },
+    el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, ...heads.map(h => el("th", { scope: "col", role: "columnheader" }, h)))), el("tbody", { role: "rowgroup" }, ...rows)));
 }
 
 /** Ends a key, or an invitation and every key of it, with what they are making; asked twice. */
 function revokeCell(name) {
   const does = () => revoke(name).then(r => { say(t(r.stopped ? "revoked_news" : "revoked_nothing", r)); return show(); }).catch(fail);
-  return el("td", { className: "end" }, twoStep(t("revoke"), t("revoke_sure"), does, { "aria-label": t("revoke_of", { name }) }));
+  return el("td", { className: "end", role: "cell" }, twoStep(t("revoke"), t("revoke_sure"), does, { "aria-label": t("revoke_of", { name }) }));
 }
 
 function keyTable(keys, me) {
   const may = k => ["create", "read", "admin"].filter(s => k[s]).map(s => t(`may_${s}`)).join(", ");
   const last = k => k.revoked || !me.admin ? cell("") : k.prefix === me.prefix ? cell(t("your_own"), "small end") : revokeCell(k.name);
-  const rows = keys.map(k => el("tr", { className: k.revoked ? "over" : "" }, el("th", { scope: "row" }, k.name, " ", el("span", { className: "small" }, k.prefix ? `${k.prefix}…` : "")),
+  const rows = keys.map(k => row([k.name, " ", el("span", { className: "small" }, k.prefix ? `${k.prefix}…` : "")], k.revoked,
     cell(k.revoked ? t("revoked") : may(k)), cell(day(k.expires_at)), cell(t("key_films", k)), cell(String(k.active)),
     cell(k.shared ? t("shared", k) : String(k.addresses), k.shared ? "bad" : ""), last(k)));
   return table(t("keys"), [...["key_name", "key_may", "key_until", "key_made", "key_now", "key_from"].map(n => t(n)), ""], rows);
 }
 
 function invitationTable(invitations) {
-  const rows = invitations.map(v => el("tr", { className: v.revoked ? "over" : "" }, el("th", { scope: "row" }, v.name), cell(day(v.expires_at)), cell(String(v.redeemed)),
+  const rows = invitations.map(v => row([v.name], v.revoked, cell(day(v.expires_at)), cell(String(v.redeemed)),
     cell(v.revoked ? t("revoked") : String(v.uses_left)), v.revoked ? cell("") : revokeCell(v.name)));
   return table(t("invitations"), [...["invitation", "key_until", "redeemed", "uses_left"].map(n => t(n)), ""], rows);
 }

@@ -1,6 +1,6 @@
 // tools.js - other films from a film, other pictures from a picture.   SPDX-License-Identifier: MIT
-import { form, isFilm, post, url } from "./api.js";
-import { films, refresh } from "./cards.js";
+import { form, isFilm, post, startPictures, url } from "./api.js";
+import { films } from "./cards.js";
 import { button, el, fail, field } from "./dom.js";
 import { t } from "./words.js";
 
@@ -27,14 +27,7 @@ function promptInput(job) {
   return el("textarea", { rows: 3, value: job.prompt ?? "", maxLength: 4000, required: true, className: "say" });
 }
 
-/** Pictures are answered when they are ready: what is refused is refused at once, the rest comes in the gallery. */
-function sendPicture(fields) {
-  const made = post("/v1/images/edits", form({ ...fields, response_format: "url" }));
-  let late = false;
-  made.then(refresh).catch(e => late && fail(e));
-  return Promise.race([made, new Promise(done => setTimeout(done, 600))]).finally(() => { late = true; });
-}
-
+const sendPicture = fields => startPictures("/v1/images/edits", form(fields));
 const picture = async job => new File([await (await fetch(url.picture(job))).blob()], "picture.png");
 
 function remix(job, started) {

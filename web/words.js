@@ -2,7 +2,7 @@
 
 const words = {
   skip: ["Skip to the content", "Zum Inhalt"], rooms: ["Rooms", "Räume"],
-  tab_create: ["Create", "Gestalten"], tab_board: ["Storyboard", "Storyboard"], tab_verify: ["Verify", "Prüfen"], tab_queue: ["Queue", "Warteschlange"],
+  tab_create: ["Create", "Gestalten"], tab_board: ["Storyboard", "Storyboard"], tab_verify: ["Verify", "Prüfen"], tab_queue: ["Queue", "Aufträge"],
   create_title: ["What shall the sky do?", "Was soll der Himmel tun?"], placeholder: ["Sunset over a calm sea, the camera pans left …", "Sonnenuntergang über ruhigem Meer, die Kamera schwenkt nach links …"],
   prompt: ["Prompt", "Beschreibung"], examples: ["Examples", "Beispiele"], kind: ["Make", "Was"], film: ["Film", "Film"], image: ["Picture", "Bild"],
   size: ["Size", "Größe"], landscape: ["Landscape", "Querformat"], portrait: ["Portrait", "Hochformat"], square: ["Square", "Quadrat"],
@@ -49,7 +49,7 @@ const words = {
   layer_watermark: ["Invisible watermark", "Unsichtbares Wasserzeichen"], watermark_found: ["Found: made by himmel.", "Gefunden: von himmel gemacht."], watermark_none: ["None found.", "Keines gefunden."], watermark_unread: ["Not looked for in this file.", "In dieser Datei nicht gesucht."],
   layer_mark: ["Visible mark", "Sichtbares Zeichen"], mark_drawn: ["Drawn, as the credentials say.", "Gezeichnet, so sagen es die Credentials."], mark_left_out: ["Left out, as the credentials say.", "Weggelassen, so sagen es die Credentials."], mark_not_said: ["The file does not say whether there is one.", "Die Datei sagt nicht, ob es eines gibt."],
   disagree: ["The layers contradict each other", "Die Schichten widersprechen sich"], everything: ["Everything found", "Alles Gefundene"],
-  queue_title: ["Queue and keys", "Warteschlange und Schlüssel"], in_work: ["In work", "In Arbeit"], waiting: ["Waiting", "Wartend"], time_left: ["For the one in work", "Für den laufenden"], model: ["Model", "Modell"], model_loading: ["loading", "wird geladen"], model_failed: ["none", "keines"],
+  queue_title: ["Queue and keys", "Aufträge und Schlüssel"], in_work: ["In work", "In Arbeit"], waiting: ["Waiting", "Wartend"], time_left: ["For the one in work", "Für den laufenden"], model: ["Model", "Modell"], model_loading: ["loading", "wird geladen"], model_failed: ["none", "keines"],
   idle: ["Nothing waits, nothing works.", "Nichts wartet, nichts läuft."], keys: ["Keys and what they made", "Schlüssel und was sie gemacht haben"], your_key: ["Your key", "Dein Schlüssel"],
   no_keys: ["No keys yet: whoever sits at this machine is the owner. Make one with: himmel keys new NAME", "Noch keine Schlüssel: Wer an diesem Rechner sitzt, ist Besitzer. Anlegen mit: himmel keys new NAME"],
   key_name: ["Name", "Name"], key_may: ["May", "Darf"], key_until: ["Until", "Bis"], key_made: ["Made", "Gemacht"], key_now: ["Now", "Jetzt"], key_from: ["Addresses in an hour", "Adressen je Stunde"],
