@@ -1,11 +1,11 @@
 /* bench_edit.c - the editing tools on held-out scenes of the renderer, for tools/bench_edit.sh.
  * SPDX-License-Identifier: MIT
  *   bench_edit MODEL PROBE FOLDER N [TOOLS]     a line "tool figure scene value" for each; films stay in FOLDER
- * TOOLS: first letters of animate, join, inpaint, remix; all without.
+ * TOOLS: first letters of animate, join, inpaint, remix, blend (and storyboard); all without.
  * Scene i shows a hot-air balloon; the same scene without it gives the mask (where they differ) and the footage that the
  * balloon is painted into. Films are 3 s at 24 fps, 512 x 288, made without mark; 8 fps where only the probe looks.
  * What is compared is decoded from the files, coded nearly exactly: at the usual rate factor the key frame at the start
- * of a film alone steps by more than calm footage does. Motion: mean |difference| of frames. */
+ * of a film alone steps by more than calm footage does. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -132,11 +132,6 @@ static double psnr(const uint8_t *a, const uint8_t *b)
     return 10 * log10(255.0 * 255 * PX / sum);
 }
 
-static double step(const film *f, int i)
-{
-    return apart(f->rgb + (size_t)i * PX, f->rgb + (size_t)(i + 1) * PX);
-}
-
 /* As apart, of means of 4 x 4 pixels: the encoder's key frames alone change single pixels by 1.0, ten times what calm
  * footage does. */
 static double apart4(const uint8_t *a, const uint8_t *b)
@@ -155,13 +150,6 @@ static double apart4(const uint8_t *a, const uint8_t *b)
     return (double)sum / PX;
 }
 
-static double motion(const film *f, int from, int to)
-{
-    double sum = 0;
-    for (int i = from; i + 1 < to; i++) sum += step(f, i);
-    return sum / HM_MAX(1, to - from - 1);
-}
-
 /* The step from frame `at` to the next relative to the median of the n steps on each side of it; behind the last frame
  * comes the first. */
 static double seam(const film *f, int at, int n, bool round)
@@ -177,23 +165,69 @@ static double seam(const film *f, int at, int n, bool round)
     return across / HM_MAX(hm_median(side, k), 0.02);
 }
 
+/* Frame `at` of f, a quarter as large. */
+static void small_frame(const film *f, int at, uint8_t *to)
+{
+    const uint8_t *px = f->rgb + (size_t)HM_MIN(f->n - 1, at) * PX;
+    for (int y = 0; y < HM_PROBE_H; y++)
+        for (int x = 0; x < 3 * HM_PROBE_W; x++) {
+            int sum = 0;
+            for (int v = 0; v < 4; v++)
+                for (int u = 0; u < 4; u++) sum += px[3 * ((4 * y + v) * W + 4 * (x / 3) + u) + x % 3];
+            *to++ = (uint8_t)((sum + 8) / 16);
+        }
+}
+
 /* What the probe sees in three seconds of a film from frame `from` on. */
 static void look(bench *b, const film *f, int from, uint8_t fact[HM_N_FACTS])
 {
     himmel_error err;
     static uint8_t clip[HM_PROBE_CLIP_BYTES], out[1][HM_N_FACTS];
-    for (int k = 0; k < HM_PROBE_FRAMES; k++) {
-        const int at = HM_MIN(f->n - 1, from + (int)lround(hm_probe_frame(k) * f->fps / HM_FPS));
-        for (int y = 0; y < HM_PROBE_H; y++)
-            for (int x = 0; x < 3 * HM_PROBE_W; x++) {
-                int sum = 0;
-                for (int v = 0; v < 4; v++)
-                    for (int u = 0; u < 4; u++) sum += f->rgb[(size_t)at * PX + (size_t)(3 * ((4 * y + v) * W + 4 * (x / 3) + u) + x % 3)];
-                clip[((size_t)k * HM_PROBE_H + (size_t)y) * 3 * HM_PROBE_W + (size_t)x] = (uint8_t)((sum + 8) / 16);
-            }
-    }
+    for (int k = 0; k < HM_PROBE_FRAMES; k++)
+        small_frame(f, from + (int)lround(hm_probe_frame(k) * f->fps / HM_FPS), clip + (size_t)k * HM_PROBE_FRAME_BYTES);
     must(hm_probe_look(b->probe, clip, 1, out, NULL, &err), &err);
     memcpy(fact, out[0], HM_N_FACTS);
+}
+
+/* Brightness of frame `at`, means of 4 x 4 pixels. */
+static void brightness(const film *f, int at, float *y)
+{
+    static uint8_t rgb[HM_PROBE_FRAME_BYTES];
+    small_frame(f, at, rgb);
+    for (int i = 0; i < HM_PROBE_H * HM_PROBE_W; i++)
+        y[i] = 0.2126f * rgb[3 * i] + 0.7152f * rgb[3 * i + 1] + 0.0722f * rgb[3 * i + 2];
+}
+
+/* How fast what can be seen moves between frames from and to: optical flow of 8 x 8 cells of the small frames by least
+ * squares (Lucas and Kanade 1981; what a cell changes as a whole is light, not motion), held back by a ridge where there
+ * is nothing to see; the mean of its length, weighted by gradient energy. */
+static double flow(const film *f, int from, int to)
+{
+    enum { CELL = 8, PIXELS = CELL * CELL };
+    const double ridge = 0.2 * PIXELS;
+    static float a[HM_PROBE_H][HM_PROBE_W], b[HM_PROBE_H][HM_PROBE_W];
+    double sum = 0, weight = 0;
+    for (int i = from; i + 1 < to; i++) {
+        brightness(f, i, a[0]), brightness(f, i + 1, b[0]);
+        for (int cy = 0; cy < HM_PROBE_H; cy += CELL)
+            for (int cx = 0; cx < HM_PROBE_W; cx += CELL) {
+                double xx = 0, xy = 0, yy = 0, xt = 0, yt = 0, gx = 0, gy = 0, gt = 0;
+                for (int y = HM_MAX(cy, 1); y < HM_MIN(cy + CELL, HM_PROBE_H - 1); y++)
+                    for (int x = HM_MAX(cx, 1); x < HM_MIN(cx + CELL, HM_PROBE_W - 1); x++) {
+                        const double dx = 0.25 * (a[y][x + 1] - a[y][x - 1] + b[y][x + 1] - b[y][x - 1]);
+                        const double dy = 0.25 * (a[y + 1][x] - a[y - 1][x] + b[y + 1][x] - b[y - 1][x]);
+                        const double dt = b[y][x] - a[y][x];
+                        xx += dx * dx, xy += dx * dy, yy += dy * dy, xt += dx * dt, yt += dy * dt;
+                        gx += dx, gy += dy, gt += dt;
+                    }
+                xx -= gx * gx / PIXELS, xy -= gx * gy / PIXELS, yy -= gy * gy / PIXELS;
+                xt -= gx * gt / PIXELS, yt -= gy * gt / PIXELS;
+                const double det = (xx + ridge) * (yy + ridge) - xy * xy;
+                sum += (xx + yy) * hypot((yy + ridge) * xt - xy * yt, (xx + ridge) * yt - xy * xt) / det;
+                weight += xx + yy;
+            }
+    }
+    return sum / HM_MAX(weight, 1e-9);
 }
 
 /* ---- tools ---- */
@@ -217,7 +251,7 @@ static void animate(bench *b, const film *truth, const char *caption)
     e.cards = &card, e.n_cards = 1;
     film f = edit(b, &e, caption, 3, 24, "animate.mp4");
     say(b, "animate", "psnr", psnr(f.rgb, truth->rgb));
-    say(b, "animate", "motion", motion(&f, 0, f.n) / HM_MAX(motion(truth, 0, FRAMES), 0.02));
+    say(b, "animate", "flow", flow(&f, 0, f.n) / flow(truth, 0, FRAMES));
     free(f.rgb);
 }
 
@@ -229,7 +263,7 @@ static void join(bench *b, const film *truth, const char *path, const char *capt
     e.mode = HIMMEL_EDIT_JOIN, e.clips = &clip, e.n_clips = 1, e.after = 3;
     film f = edit(b, &e, caption, 1, 24, "extend.mp4");
     say(b, "extend", "seam", seam(&f, FRAMES - 1, 12, false));
-    say(b, "extend", "motion", motion(&f, FRAMES, f.n) / HM_MAX(motion(truth, 0, FRAMES), 0.02));
+    say(b, "extend", "flow", flow(&f, FRAMES, f.n) / flow(truth, 0, FRAMES));
     look(b, &f, 0, was), look(b, &f, FRAMES, is);
     static const hm_fact kept[] = {HM_FACT_TIME, HM_FACT_WEATHER, HM_FACT_PLACE, HM_FACT_SUBJECT, HM_FACT_SIDE};
     for (size_t i = 0; i < HM_COUNT(kept); i++) say(b, "extend", hm_fact_name(kept[i]), was[kept[i]] == is[kept[i]]);
@@ -238,8 +272,34 @@ static void join(bench *b, const film *truth, const char *path, const char *capt
     f = edit(b, &e, caption, 1, 24, "loop.mp4");
     say(b, "loop", "seam", seam(&f, f.n - 1, 12, true));
     say(b, "loop", "start", seam(&f, FRAMES - 1, 12, false));
-    say(b, "loop", "motion", motion(&f, FRAMES, f.n) / HM_MAX(motion(truth, 0, FRAMES), 0.02));
+    say(b, "loop", "flow", flow(&f, FRAMES, f.n) / flow(truth, 0, FRAMES));
     free(f.rgb);
+}
+
+/* A way from the scene to another one, between their films and between their pictures. */
+static void blend(bench *b, const film *truth, const char *path, const hm_scene *other, const char *caption)
+{
+    film g = render(other, FRAMES);
+    const char *second = file(b, 1, "other.png");
+    const himmel_card cards[2] = {{.at = 0, .picture = file(b, 0, "first.png")}, {.at = 3, .picture = second}};
+    himmel_edit e = himmel_edit_default();
+    write_picture(truth->rgb, cards[0].picture);
+    write_picture(g.rgb, second);
+    e.cards = cards, e.n_cards = 2;
+    film f = edit(b, &e, caption, 4, 24, "board.mp4");
+    say(b, "board", "first", psnr(f.rgb, truth->rgb));
+    say(b, "board", "second", psnr(f.rgb + (size_t)FRAMES * PX, g.rgb));
+    free(f.rgb);
+    write_film(&g, file(b, 1, "other.mp4"));
+    const himmel_clip clips[2] = {{.path = path}, {.path = b->path[1]}};
+    e = himmel_edit_default();
+    e.mode = HIMMEL_EDIT_JOIN, e.clips = clips, e.n_clips = 2, e.between = 2;
+    f = edit(b, &e, caption, 1, 24, "blend.mp4");
+    say(b, "blend", "leaves", seam(&f, FRAMES - 1, 12, false));
+    say(b, "blend", "arrives", seam(&f, f.n - FRAMES - 1, 12, false));
+    say(b, "blend", "first", psnr(f.rgb + (size_t)(FRAMES - 1) * PX, truth->rgb + (size_t)(FRAMES - 1) * PX));
+    say(b, "blend", "second", psnr(f.rgb + (size_t)(f.n - FRAMES) * PX, g.rgb));
+    free(f.rgb), free(g.rgb);
 }
 
 /* White where the films differ at any time, grown by GROW pixels. */
@@ -298,7 +358,7 @@ static void inpaint_picture(bench *b, const film *truth)
 
 static void remix(bench *b, const char *path, const hm_scene *other, const char *caption)
 {
-    static const struct { const char *name; double v; } strength[] = {{"subtle", 0.3}, {"mild", 0.75}, {"strong", 0.95}};
+    static const struct { const char *name; double v; } strength[] = {{"subtle", HIMMEL_STRENGTH_SUBTLE}, {"mild", HIMMEL_STRENGTH_MILD}, {"strong", HIMMEL_STRENGTH_STRONG}};
     const himmel_clip clip = {.path = path};
     film was = read_film(path);
     for (size_t k = 0; k < HM_COUNT(strength); k++) {
@@ -360,6 +420,7 @@ static void one(bench *b)
     if (strchr(b->tools, 'a')) animate(b, &f, caption);
     if (strchr(b->tools, 'j')) join(b, &f, with, caption);
     if (strchr(b->tools, 'i')) inpaint_picture(b, &f), inpaint(b, with, without);
+    if (strchr(b->tools, 'b')) blend(b, &f, with, &other, wanted);
     if (strchr(b->tools, 'r')) remix(b, with, &other, wanted);
     free(f.rgb), free(g.rgb);
 }
@@ -378,7 +439,7 @@ int main(int argc, char **argv)
     o.identity = identity;
     must(himmel_open(&b->ctx, argv[1], &o, &err), &err);
     must(hm_probe_open(&b->probe, argv[2], &err), &err);
-    b->folder = argv[3], b->tools = argc > 5 ? argv[5] : "ajir";
+    b->folder = argv[3], b->tools = argc > 5 ? argv[5] : "ajbir";
     for (b->scene = 0; b->scene < atoi(argv[4]); b->scene++) one(b);
     hm_probe_free(b->probe);
     himmel_close(b->ctx);

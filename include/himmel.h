@@ -262,7 +262,7 @@ typedef enum { HIMMEL_FIT_CROP, HIMMEL_FIT_PAD } himmel_fit;
 enum { HIMMEL_MAX_SECONDS = 60, HIMMEL_MAX_CLIPS = 32, HIMMEL_MAX_CARDS = 32 };
 /* Strengths of a remix that have names; mild where none is asked for. */
 #define HIMMEL_STRENGTH_SUBTLE 0.3
-#define HIMMEL_STRENGTH_MILD 0.75
+#define HIMMEL_STRENGTH_MILD 0.6
 #define HIMMEL_STRENGTH_STRONG 0.95
 
 typedef struct {

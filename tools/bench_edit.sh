@@ -17,12 +17,16 @@ spread() { figure "$1" "$2" | awk '{ printf "median %s, %s to %s", $5, $2, $3 }'
     echo "| tool | measured | bar | figure |"
     echo "|---|---|---|---|"
     echo "| animate | first frame against the picture, dB | ≥ 30 | $(spread animate psnr) |"
-    echo "| animate | motion relative to footage | 0.7 to 1.3 | $(spread animate motion) |"
+    echo "| animate | flow relative to footage | 0.7 to 1.3 | $(spread animate flow) |"
     echo "| extend | step across the seam relative to its neighbours | ≤ 1.2 | $(spread extend seam) |"
-    echo "| extend | motion of the new part relative to footage | 0.7 to 1.3 | $(spread extend motion) |"
+    echo "| extend | flow of the new part relative to footage | 0.7 to 1.3 | $(spread extend flow) |"
     echo "| extend | the probe sees the same time, weather, place, subject, side before and after | all | $(share extend time), $(share extend weather), $(share extend place), $(share extend subject), $(share extend side) |"
     echo "| loop | step from the last to the first frame relative to its neighbours | ≤ 1.2 | $(spread loop seam) |"
     echo "| loop | step where the new part begins | ≤ 1.2 | $(spread loop start) |"
+    echo "| loop | flow of the new part, which goes back three seconds in one, relative to footage | ≥ 0.7 | $(spread loop flow) |"
+    echo "| blend | step where it leaves the first and where it meets the second film, relative to their neighbours | ≤ 1.2 | $(spread blend leaves); $(spread blend arrives) |"
+    echo "| blend | the last frame of the first and the first of the second film against the footage, dB | ≥ 30 | $(spread blend first); $(spread blend second) |"
+    echo "| storyboard | frames at the cards' seconds against the cards, dB | ≥ 30 | $(spread board first); $(spread board second) |"
     echo "| inpaint | largest difference outside the mask, before the mark, of 255 | 0 | $(spread inpaint outside) |"
     echo "| inpaint | the probe finds the balloon (in footage: $(share footage found)) | ≥ 70 % | $(share inpaint found) |"
     echo "| inpaint | the balloon is gone (in footage without: $(share footage gone)) | ≥ 80 % | $(share remove gone) |"
@@ -37,7 +41,7 @@ cp "$work/editing.md" docs/editing.md
 rows=""
 for i in 0 1 2 3; do
     [ -s "$work/$i-strong.mp4" ] || continue
-    for f in with animate extend loop remove inpaint mild strong; do
+    for f in with animate extend loop blend board remove inpaint mild strong; do
         ffmpeg -nostdin -v error -y -i "$work/$i-$f.mp4" -vf "trim=start=$([ $f = extend ] && echo 2.6 || echo 0.4),fps=1.6,scale=192:-1,tile=4x1" -frames:v 1 "$work/row-$i-$f.png"
         rows="$rows $work/row-$i-$f.png"
     done

@@ -31,7 +31,7 @@ const sendPicture = fields => startPictures("/v1/images/edits", form(fields));
 const picture = async job => new File([await (await fetch(url.picture(job))).blob()], "picture.png");
 
 function remix(job, started) {
-  const say = promptInput(job), strength = el("input", { type: "range", min: 0.05, max: 1, step: 0.05, value: 0.75, className: "strength" });
+  const say = promptInput(job), strength = el("input", { type: "range", min: 0.05, max: 1, step: 0.05, value: 0.6, className: "strength" });
   const send = async () => isFilm(job) ? post(`/v1/videos/${job.id}/remix`, { prompt: say.value.trim(), strength: Number(strength.value) })
     : sendPicture({ prompt: say.value.trim(), image: await picture(job), strength: strength.value });
   return tool(t("remix_help"), [field(t("prompt"), say), el("div", {}, field(t("strength"), strength), el("div", { className: "ends small" }, el("span", {}, t("strength_low")), el("span", {}, t("strength_high"))))], send, started);

@@ -16,7 +16,7 @@
 #include "media/image.h"
 #include "provenance/visible_mark.h"
 
-enum { P_TEXT, P_SAMPLE, P_DECODE, P_REFINE, P_SCALE, P_ENCODE, PREVIEW_WIDTH = 256, MAX_TAGS = 12, ONSET = 8 };
+enum { P_TEXT, P_SAMPLE, P_DECODE, P_REFINE, P_SCALE, P_ENCODE, PREVIEW_WIDTH = 256, MAX_TAGS = 12, ONSET = 12 };
 
 typedef struct {
     hm_edit d;
@@ -28,6 +28,7 @@ typedef struct {
     hm_stream *stream;
     int streaming;      /* take of stream, -1 = none */
     hm_upscaler *upscaler;
+    hm_seams *seams;    /* NULL: no picture is known */
     hm_track *track;    /* NULL: a silent film */
     hm_signer signer;
     hm_keep keep;
@@ -182,35 +183,15 @@ static himmel_status generated(job *j, int take, double seconds, himmel_error *e
 /* What the reconstruction of every anchor of the take lacks. */
 static himmel_status measure_anchors(job *j, int take, himmel_error *err)
 {
-    const size_t n = 3 * (size_t)j->d.req.width * (size_t)j->d.req.height;
     for (int i = 0; i < j->d.n_anchors; i++) {
         hm_anchor *a = &j->d.anchor[i];
         if (a->take != take || !a->image) continue;
-        const himmel_status rc = generated(j, take, fmin(a->at, take_end(j, take)), err);
+        himmel_status rc = j->seams ? HIMMEL_OK : hm_seams_new(&j->seams, j->d.req.width, j->d.req.height, err);
+        if (!rc) rc = generated(j, take, fmin(a->at, take_end(j, take)), err);
+        if (!rc) rc = hm_seams_measure(j->seams, a, j->rgb, err);
         if (rc) return rc;
-        a->missing = malloc(n * sizeof *a->missing);
-        if (!a->missing) return hm_fail(err, HIMMEL_ENOMEM, "out of memory for a seam");
-        for (size_t k = 0; k < n; k++) a->missing[k] = (int16_t)(a->image[k] - j->rgb[k]);
-        free(a->image);
-        a->image = NULL;
     }
     return HIMMEL_OK;
-}
-
-static void correct_seams(job *j, int take, double seconds)
-{
-    const size_t n = 3 * (size_t)j->d.req.width * (size_t)j->d.req.height;
-    for (int i = 0; i < j->d.n_anchors; i++) {
-        const hm_anchor *a = &j->d.anchor[i];
-        const double away = fabs(seconds - a->at);
-        if (a->take != take || !a->missing || away >= 1) continue;
-        const int share = (int)lround(256 * (0.5 + 0.5 * cos(M_PI * away))); /* 1 at the seam, 0 after a second */
-#pragma omp parallel for schedule(static)
-        for (size_t k = 0; k < n; k++) {
-            const int v = j->rgb[k] + ((a->missing[k] * share + 128) >> 8);
-            j->rgb[k] = (uint8_t)HM_MIN(HM_MAX(v, 0), 255);
-        }
-    }
 }
 
 /* Outside the mask the clip's pixels. What they differ there from the new picture is led into the mask and fades over the
@@ -236,6 +217,15 @@ static himmel_status paste_clip(job *j, const uint8_t *clip, himmel_error *err)
     return HIMMEL_OK;
 }
 
+/* How far frame i of span s lags behind an even pace, seconds of the take. A loop's way back has to undo all that moved:
+ * evenly, it would set out and arrive faster than the film beside it; so it is half as fast at its ends. */
+static double eased(const hm_edit *d, const hm_span *s, int i)
+{
+    if (!d->e->loop || s + 1 != d->span + d->n_spans) return 0;
+    const double length = (s->n + 1) * s->rate / hm_edit_fps(d);
+    return 0.5 * length / (2 * M_PI) * sin(2 * M_PI * (i + 1) / (s->n + 1));
+}
+
 /* Frame i of span s into j->rgb. */
 static himmel_status picture(job *j, const hm_span *s, int i, himmel_error *err)
 {
@@ -245,9 +235,9 @@ static himmel_status picture(job *j, const hm_span *s, int i, himmel_error *err)
     himmel_status rc = HIMMEL_OK;
     if (s->take >= 0) {
         if (i == 0) rc = measure_anchors(j, s->take, err);
-        const double at = fmin(s->from + t * s->rate, take_end(j, s->take));
+        const double at = fmin(s->from + t * s->rate - eased(d, s, i), take_end(j, s->take));
         if (!rc) rc = generated(j, s->take, at, err);
-        if (!rc) correct_seams(j, s->take, at);
+        if (!rc && j->seams) hm_seams_correct(j->seams, d->anchor, d->n_anchors, s->take, at, j->rgb);
     }
     if (!rc && j->upscaler) return hm_upscale(j->upscaler, d->clip[s->clip], hm_clip_nearest(d->clip[s->clip], t), j->rgb, err);
     if (!rc && s->clip >= 0) {
@@ -421,6 +411,7 @@ static void cleanup(job *j)
 {
     hm_stream_free(j->stream);
     hm_upscaler_free(j->upscaler);
+    hm_seams_free(j->seams);
     hm_track_free(j->track);
     hm_encoder_free(j->encoder); /* deletes what is unfinished */
     hm_vmark_free(j->mark);

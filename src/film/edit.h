@@ -22,7 +22,18 @@ typedef struct {
     double at;        /* seconds of the take */
     uint8_t *image;   /* [h][w][3], then NULL */
     int16_t *missing; /* image - reconstruction, once the take is sampled */
+    float *own;       /* the reconstruction's brightness, small */
 } hm_anchor;
+
+/* seams.c: what anchors add to the frames beside them, all of w x h. */
+enum { HM_SEAM_SECONDS = 1 };
+typedef struct hm_seams hm_seams;
+himmel_status hm_seams_new(hm_seams **out, int w, int h, himmel_error *err);
+void hm_seams_free(hm_seams *s); /* NULL is fine */
+/* rgb [h][w][3]: the take's own picture at a->at. a->image becomes a->missing. */
+himmel_status hm_seams_measure(const hm_seams *s, hm_anchor *a, const uint8_t *rgb, himmel_error *err);
+/* The take's picture at a time: what the n anchors lack is added where it has moved to. */
+void hm_seams_correct(hm_seams *s, const hm_anchor *anchor, int n, int take, double seconds, uint8_t *rgb);
 
 /* Which pixels of the result may change, at one time. */
 typedef struct {

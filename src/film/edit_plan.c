@@ -371,7 +371,7 @@ void hm_edit_deinit(hm_edit *d)
     for (int i = 0; i < HM_MAX_TAKES; i++) hm_canvas_deinit(&d->take[i]), hm_strip_deinit(&d->strip[i]);
     free(d->base);
     free(d->reference);
-    for (int i = 0; i < d->n_anchors; i++) free(d->anchor[i].image), free(d->anchor[i].missing);
+    for (int i = 0; i < d->n_anchors; i++) free(d->anchor[i].image), free(d->anchor[i].missing), free(d->anchor[i].own);
     hm_mask_deinit(&d->mask);
     hm_scaler_free(d->to_base);
 }

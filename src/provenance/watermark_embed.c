@@ -238,13 +238,19 @@ HM_CLONES static void row_delta(const hm_watermark *m, int y, const uint8_t *alp
         for (int k = 0; k < BLOCK; k++)
             weight[i * BLOCK + k] = (int16_t)((column[i] * (BLOCK - k) + column[i + 1] * k) / BLOCK);
     const int8_t *p = m->pattern + (size_t)y * (size_t)m->w;
+    if (alpha) { /* before rounding: a share of 1 would be nothing but for the whole of it */
+#pragma omp simd
+        for (int x = 0; x < m->w; x++) {
+            const int v = p[x] * weight[x + HALF] * (alpha[x] + (alpha[x] >> 7)); // cppcheck-suppress uninitvar
+            delta[x] = (int16_t)((v + (1 << (SHIFT + 7))) >> (SHIFT + 8));
+        }
+        return;
+    }
 #pragma omp simd
     for (int x = 0; x < m->w; x++) {
         const int v = p[x] * weight[x + HALF]; // cppcheck-suppress uninitvar
         delta[x] = (int16_t)((v + (1 << (SHIFT - 1))) >> SHIFT);
     }
-    if (alpha)
-        for (int x = 0; x < m->w; x++) delta[x] = (int16_t)(delta[x] * alpha[x] / 255);
 }
 
 HM_CLONES static void add_delta(uint8_t *row, const int16_t *delta, int w)
