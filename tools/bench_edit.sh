@@ -42,7 +42,7 @@ rows=""
 for i in 0 1 2 3; do
     [ -s "$work/$i-strong.mp4" ] || continue
     for f in with animate extend loop blend board remove inpaint mild strong; do
-        ffmpeg -nostdin -v error -y -i "$work/$i-$f.mp4" -vf "trim=start=$([ $f = extend ] && echo 2.6 || echo 0.4),fps=1.6,scale=192:-1,tile=4x1" -frames:v 1 "$work/row-$i-$f.png"
+        ffmpeg -nostdin -v error -y -i "$work/$i-$f.mp4" -vf "trim=start=$(case $f in extend | blend) echo 2.6 ;; *) echo 0.4 ;; esac),fps=1.6,scale=192:-1,tile=4x1" -frames:v 1 "$work/row-$i-$f.png"
         rows="$rows $work/row-$i-$f.png"
     done
 done
