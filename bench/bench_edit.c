@@ -268,7 +268,7 @@ static void join(bench *b, const film *truth, const char *path, const char *capt
     static const hm_fact kept[] = {HM_FACT_TIME, HM_FACT_WEATHER, HM_FACT_PLACE, HM_FACT_SUBJECT, HM_FACT_SIDE};
     for (size_t i = 0; i < HM_COUNT(kept); i++) say(b, "extend", hm_fact_name(kept[i]), was[kept[i]] == is[kept[i]]);
     free(f.rgb);
-    e.after = 1, e.loop = 1;
+    e.after = 3, e.loop = 1;
     f = edit(b, &e, caption, 1, 24, "loop.mp4");
     say(b, "loop", "seam", seam(&f, f.n - 1, 12, true));
     say(b, "loop", "start", seam(&f, FRAMES - 1, 12, false));

@@ -23,7 +23,7 @@ spread() { figure "$1" "$2" | awk '{ printf "median %s, %s to %s", $5, $2, $3 }'
     echo "| extend | the probe sees the same time, weather, place, subject, side before and after | all | $(share extend time), $(share extend weather), $(share extend place), $(share extend subject), $(share extend side) |"
     echo "| loop | step from the last to the first frame relative to its neighbours | ≤ 1.2 | $(spread loop seam) |"
     echo "| loop | step where the new part begins | ≤ 1.2 | $(spread loop start) |"
-    echo "| loop | flow of the new part, which goes back three seconds in one, relative to footage | ≥ 0.7 | $(spread loop flow) |"
+    echo "| loop | flow of the new part relative to footage | 0.7 to 1.3 | $(spread loop flow) |"
     echo "| blend | step where it leaves the first and where it meets the second film, relative to their neighbours | ≤ 1.2 | $(spread blend leaves); $(spread blend arrives) |"
     echo "| blend | the last frame of the first and the first of the second film against the footage, dB | ≥ 30 | $(spread blend first); $(spread blend second) |"
     echo "| storyboard | frames at the cards' seconds against the cards, dB | ≥ 30 | $(spread board first); $(spread board second) |"
