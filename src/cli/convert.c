@@ -1,9 +1,9 @@
-/* convert.c - himmel convert: weights as bf16, f16, f32 or q8_0.   SPDX-License-Identifier: MIT */
+/* convert.c - himmel convert: weights as bf16, int8, q8_0, f16 or f32.   SPDX-License-Identifier: MIT */
 #include <string.h>
 
 #include "cli/cli.h"
 
-static const char usage[] = "himmel convert IN OUT.safetensors|OUT.gguf --to bf16|f16|f32|q8_0    weights in another number format (himmel help convert)";
+static const char usage[] = "himmel convert IN OUT.safetensors|OUT.gguf --to bf16|int8|q8_0|f16|f32    weights in another number format (himmel help convert)";
 
 int cmd_convert(int argc, char **argv)
 {

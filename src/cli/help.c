@@ -105,12 +105,13 @@ static const char serve_help[] =
     "As long as there is no key, everybody on this machine is the owner. docs/serving.md has the API.\n";
 
 static const char convert_help[] =
-    "himmel convert IN OUT.safetensors --to bf16|f16|f32         weights in another number format\n"
+    "himmel convert IN OUT.safetensors --to bf16|int8|f16|f32    weights in another number format\n"
     "himmel convert IN OUT.gguf --to q8_0|bf16|f16|f32           as a GGUF file\n"
     "\n"
     "IN is a safetensors or GGUF file, or the index or folder of shards; one file comes out. Tensors of whole numbers and the\n"
     "metadata stay (in GGUF as text). q8_0 makes blocks of 8-bit numbers of the large linear layers, 34 bytes for 32 numbers; first\n"
-    "and last layers, norms, tables and autoencoders stay as they are. Memory does not grow with the file. Its SHA-256 is printed as\n"
+    "and last layers, norms, tables and autoencoders stay as they are. int8 makes of a transformer what --precision int8 computes with: the\n"
+    "same films, half of bf16's bytes, nothing to round at the start. Memory does not grow with the file. Its SHA-256 is printed as\n"
     "sha256sum prints it.\n";
 
 static const char pull_help[] =

@@ -99,6 +99,7 @@ static himmel_status open_model(himmel_ctx *ctx, const himmel_options *o, himmel
     for (int i = 0; i < o->n_loras; i++) loras[i] = (hm_lora){o->loras[i].path, o->loras[i].strength};
     rc = hm_model_open(&ctx->released, &(hm_model_files){paths, o->n_with + 1, loras, o->n_loras, ctx->int8}, err);
     if (!rc) hm_model_get_facts(ctx->released, &ctx->facts);
+    ctx->int8 |= ctx->facts.int8_bytes > 0; /* a file in int8 is computed in it */
     return rc ? rc : name_loras(ctx, o, err);
 }
 

@@ -1,9 +1,12 @@
 /* convert.c - weights from one number format into another.   SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/base.h"
 #include "film/film.h"
 #include "formats/safetensors.h"
+#include "models/int8.h"
 
 static bool ends_with(const char *s, const char *end)
 {
@@ -78,6 +81,46 @@ static himmel_status add_architecture(hm_st_writer *w, const hm_st *st, himmel_e
     return HIMMEL_OK;
 }
 
+/* ---- int8: of the blocks' linear layers rows and scales, as --precision int8 rounds them; else nothing larger than bf16 stays ---- */
+
+static float int8_row(const hm_tensor *t, int64_t row, int8_t *q, bool *ok)
+{
+    float *room = malloc(2 * (size_t)t->dim[1] * sizeof *room);
+    int8_t *own = q ? NULL : malloc((size_t)t->dim[1]);
+    *ok = room && (q || own);
+    const float scale = *ok ? hm_int8_row(q ? q : own, t, row, room) : 0;
+    free(room);
+    free(own);
+    return scale;
+}
+
+static bool make_row(const hm_tensor *t, int64_t row, void *out)
+{
+    bool ok;
+    int8_row(t, row, out, &ok);
+    return ok;
+}
+
+static bool make_scale(const hm_tensor *t, int64_t row, void *out)
+{
+    bool ok;
+    const float scale = int8_row(t, row, NULL, &ok);
+    memcpy(out, &scale, sizeof scale);
+    return ok;
+}
+
+static himmel_status add_int8(hm_st_writer *w, const char *name, const hm_tensor *t, himmel_converted *c, himmel_error *err)
+{
+    char scale[512];
+    c->n_tensors++;
+    if (!hm_is_weight(t->dtype) || !hm_int8_takes(name, t->nd))
+        return hm_st_add_as(w, name, !hm_is_weight(t->dtype) || t->dtype <= HM_F16 ? t->dtype : HM_BF16, t, err);
+    c->n_converted++;
+    snprintf(scale, sizeof scale, "%.400s_scale", name);
+    const himmel_status rc = hm_st_add_made(w, name, HM_I8, 2, t->dim, t, make_row, err);
+    return rc ? rc : hm_st_add_made(w, scale, HM_F32, HM_DIMS(t->dim[0]), t, make_scale, err);
+}
+
 static himmel_status add_all(hm_st_writer *w, const hm_st *st, hm_dtype type, himmel_converted *c, himmel_error *err)
 {
     const char *name, *value;
@@ -85,6 +128,10 @@ static himmel_status add_all(hm_st_writer *w, const hm_st *st, hm_dtype type, hi
     for (size_t i = 0; hm_st_meta_at(st, i, &name, &value) && !rc; i++) rc = hm_st_add_meta(w, name, value, err);
     for (size_t i = 0; i < hm_st_count(st) && !rc; i++) {
         const hm_tensor *t = hm_st_at(st, i, &name);
+        if (type == HM_I8) {
+            rc = add_int8(w, name, t, c, err);
+            continue;
+        }
         const hm_dtype to = goal(name, t, type);
         rc = hm_st_add_as(w, name, to, t, err);
         c->n_tensors++;
@@ -96,6 +143,7 @@ static himmel_status add_all(hm_st_writer *w, const hm_st *st, hm_dtype type, hi
 static himmel_status check_output(const char *output, hm_dtype type, himmel_error *err)
 {
     const bool gguf = ends_with(output, ".gguf");
+    if (gguf && type == HM_I8) return hm_fail(err, HIMMEL_EINVAL, "%s: must end in .safetensors", output);
     if (!gguf && (type == HM_Q8_0 || !ends_with(output, ".safetensors")))
         return hm_fail(err, HIMMEL_EINVAL, "%s: must end in %s", output, type == HM_Q8_0 ? ".gguf" : ".safetensors or .gguf");
     return HIMMEL_OK;
@@ -104,20 +152,24 @@ static himmel_status check_output(const char *output, hm_dtype type, himmel_erro
 himmel_status himmel_convert(const char *input, const char *output, const char *type, himmel_progress_fn *on_progress, void *user,
                              himmel_converted *out, himmel_error *err)
 {
-    static const struct { const char *name; hm_dtype type; } types[] = {{"bf16", HM_BF16}, {"f16", HM_F16}, {"f32", HM_F32}, {"q8_0", HM_Q8_0}};
+    static const struct { const char *name; hm_dtype type; } types[] = {{"bf16", HM_BF16}, {"f16", HM_F16}, {"f32", HM_F32}, {"q8_0", HM_Q8_0}, {"int8", HM_I8}};
     himmel_converted c = {0};
     listener l = {on_progress, user, hm_now()};
     hm_st_writing how = {.on_tensor = on_tensor, .user = &l};
     hm_st *st;
     size_t k = 0;
     while (k < HM_COUNT(types) && strcmp(type, types[k].name)) k++;
-    if (k == HM_COUNT(types)) return hm_fail(err, HIMMEL_EINVAL, "%.40s: no type that weights can have here: bf16, f16, f32 and q8_0 are", type);
+    if (k == HM_COUNT(types)) return hm_fail(err, HIMMEL_EINVAL, "%.40s: no type that weights can have here: bf16, int8, q8_0, f16 and f32 are", type);
     himmel_status rc = check_output(output, types[k].type, err);
     if (!rc) rc = hm_st_open(&st, input, err);
     if (rc) return rc;
+    const bool int8 = types[k].type == HM_I8;
     hm_st_writer *w = hm_st_writer_new();
     rc = w ? check(st, types[k].type, err) : hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", output);
+    if (!rc && int8 && !hm_model_family(input))
+        rc = hm_fail(err, HIMMEL_EINVAL, "%s: int8 is for transformers of Wan and LTX-Video: others are not computed in it", input);
     if (!rc) rc = add_all(w, st, types[k].type, &c, err);
+    if (!rc && int8) rc = hm_st_add_meta(w, HM_ST_INT8_KEY, "1", err);
     if (!rc && ends_with(output, ".gguf") && !hm_st_meta(st, "general.architecture")) rc = add_architecture(w, st, err);
     if (!rc) rc = hm_st_write_with(w, output, &how, err);
     hm_st_writer_free(w);

@@ -52,6 +52,7 @@ static himmel_status plan_new(hm_edit *d, himmel_error *err)
     const int n = HM_MAX(1, (int)lround(d->req.seconds * hm_edit_fps(d)));
     himmel_status rc = new_strip(d, n, err);
     hm_strip *s = &d->strip[0];
+    if (!rc) rc = hm_strip_can(s, err);
     for (size_t i = 0, clip = 0; i < e->n_cards && !rc; i++) {
         if (!e->cards[i].picture) continue;
         const int frame = HM_MIN(n - 1, (int)lround(e->cards[i].at * hm_edit_fps(d)));

@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "film/plan.h"
 #include "film/released.h"
+#include "film/strip.h"
 #include "film/sign.h"
 #include "media/encode.h"
 #include "media/image.h"
@@ -251,6 +252,21 @@ himmel_status hm_released_fits(himmel_ctx *ctx, const himmel_request *req, const
     return rc ? rc : fits(ctx, plan, err);
 }
 
+/* More than the model can at once: it is made in windows (edit_strips.c), as a storyboard of one prompt. */
+static bool in_windows(const himmel_ctx *ctx, const himmel_request *req)
+{
+    int n;
+    return hm_released_job(ctx, req, &n).n_frames > ctx->facts.max_frames;
+}
+
+static himmel_status plan_windows(himmel_ctx *ctx, const himmel_request *req, const hm_model_job *mj, int n_frames, himmel_plan_info *plan, himmel_error *err)
+{
+    const hm_strip s = {.ctx = ctx, .w = mj->width, .h = mj->height, .n = n_frames, .fps = mj->fps, .to = n_frames, .level = 1};
+    const hm_words words = {0, req->prompt};
+    const himmel_status rc = hm_strip_can(&s, err);
+    return rc ? rc : hm_strip_plan(&s, &(hm_strip_opts){.words = &words, .n_words = 1, .req = req}, plan, err);
+}
+
 himmel_status hm_released_plan(himmel_ctx *ctx, const himmel_request *req, himmel_plan_info *plan,
                                himmel_error *err)
 {
@@ -260,12 +276,13 @@ himmel_status hm_released_plan(himmel_ctx *ctx, const himmel_request *req, himme
     if (rc) return rc;
     int n_frames;
     const hm_model_job mj = hm_released_job(ctx, req, &n_frames);
-    rc = plan_job(ctx, req, &mj, plan, &c, err);
-    if (rc) return rc;
+    const bool windows = in_windows(ctx, req);
+    rc = windows ? plan_windows(ctx, req, &mj, n_frames, plan, err) : plan_job(ctx, req, &mj, plan, &c, err);
+    if (rc && rc != HIMMEL_ENOMEM) return rc;
     plan->n_frames = n_frames;
     const double sample = plan->gflop_sample / (ctx->int8 ? 1.4 : 1); /* attention stays in bf16: docs/wan.md */
     plan->seconds = (sample + plan->gflop_film) / HM_MAX(0.7 * himmel_peak_gflops(ctx), 1e-3);
-    return fits(ctx, plan, err);
+    return windows || rc ? rc : fits(ctx, plan, err);
 }
 
 static void cleanup(job *j)
@@ -314,5 +331,7 @@ himmel_status hm_released_generate(himmel_ctx *ctx, const himmel_request *req, h
                                    himmel_error *err)
 {
     const himmel_status rc = himmel_check(req, err);
+    const himmel_edit windows = himmel_edit_default();
+    if (!rc && in_windows(ctx, req)) return himmel_edit_run(ctx, req, &windows, result, err);
     return rc ? rc : hm_released_make(ctx, req, &(hm_material){0}, result, err);
 }

@@ -168,6 +168,14 @@ static bool next_window(const hm_strip *s, const hm_strip_opts *o, int done, win
     return true;
 }
 
+himmel_status hm_strip_can(const hm_strip *s, himmel_error *err)
+{
+    const hm_model_facts *f = &s->ctx->facts;
+    if (f->goes_on || s->n <= f->max_frames) return HIMMEL_OK;
+    return hm_fail(err, HIMMEL_EINVAL, "%d frames: %s makes at most %d (%.1f s), and does not go on from them; Wan's VACE and TI2V and LTX-Video do", s->n, f->name,
+                   f->max_frames, f->max_frames / s->fps);
+}
+
 static int windows(const hm_strip *s, const hm_strip_opts *o)
 {
     int n = 0, done = 0;

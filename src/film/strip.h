@@ -59,6 +59,8 @@ typedef struct {
     int (*on_preview)(void *user, const uint8_t *rgb, int w, int h); /* as the model's; may be NULL */
     void *user;
 } hm_strip_opts;
+/* Can the model make a new film so long? EINVAL: it does not go on from what is there. */
+himmel_status hm_strip_can(const hm_strip *s, himmel_error *err);
 /* Fits into memory? In every window. */
 himmel_status hm_strip_plan(const hm_strip *s, const hm_strip_opts *o, himmel_plan_info *plan, himmel_error *err);
 himmel_status hm_strip_sample(hm_strip *s, const hm_strip_opts *o, hm_model_cost *cost, himmel_error *err);

@@ -16,7 +16,7 @@
 static const st_type st_types[] = {{"F32", 4, HM_F32},        {"BF16", 2, HM_BF16},    {"F16", 2, HM_F16},
                 {"F8_E4M3", 1, HM_F8E4M3}, {"I32", 4, HM_I32},      {"I64", 8, HM_I64},
                 {"U8", 1, HM_U8},          {"F64", 8, HM_F64}, {"BOOL", 1, HM_N_DTYPES},
-                {"I8", 1, HM_N_DTYPES},    {"I16", 2, HM_N_DTYPES}, {"U16", 2, HM_N_DTYPES},
+                {"I8", 1, HM_I8},    {"I16", 2, HM_N_DTYPES}, {"U16", 2, HM_N_DTYPES},
                 {"U32", 4, HM_N_DTYPES},   {"U64", 8, HM_N_DTYPES}, {"F8_E5M2", 1, HM_N_DTYPES}};
 
 /* "F32 [2,3]"; sizes < 0 read "any". */
@@ -237,12 +237,47 @@ hm_st *hm_st_new(const char *path)
     return NULL;
 }
 
+/* Bytes of the scales [rows] of "NAME.weight" under one of their names; NULL: there are none of that many numbers. */
+static const hm_tensor *scales_of(const hm_st *st, const char *weight, int64_t rows)
+{
+    static const char *const ends[] = {"scale_weight", "weight_scale"};
+    const size_t n = strlen(weight) - strlen("weight");
+    char name[512];
+    for (size_t i = 0; i < HM_COUNT(ends); i++) {
+        if ((size_t)snprintf(name, sizeof name, "%.*s%s", (int)n, weight, ends[i]) >= sizeof name) return NULL;
+        const hm_tensor *t = hm_st_find(st, name);
+        if (t && t->dtype == HM_F32 && hm_numel(t) == rows) return t;
+    }
+    return NULL;
+}
+
+void hm_st_attach_scales(hm_st *st)
+{
+    const bool ours = hm_st_meta(st, HM_ST_INT8_KEY) != NULL;
+    for (size_t i = 0; i < st->n_found; i++) {
+        hm_tensor *t = (hm_tensor *)(uintptr_t)&st->found[i]->t; /* st's own, or a shard's */
+        const char *name = st->found[i]->name, *end = strrchr(name, '.');
+        if (!end || strcmp(end, ".weight")) continue;
+        const hm_tensor *s = t->dtype == HM_F8E4M3 ? scales_of(st, name, 1) : NULL;
+        if (s) memcpy(&t->scale, s->data, sizeof t->scale);
+        if (t->dtype == HM_I8 && ours && t->nd == 2 && t->dim[0] > 0 && t->dim[1] > 0 && (s = scales_of(st, name, t->dim[0]))) t->row_scale = s->data;
+    }
+}
+
+bool hm_st_is_int8(const hm_st *st)
+{
+    for (size_t i = 0; i < st->n_found; i++)
+        if (st->found[i]->t.row_scale) return true;
+    return false;
+}
+
 himmel_status hm_st_parse(hm_st **out, const uint8_t *data, size_t len, const char *name, himmel_error *err)
 {
     *out = NULL;
     hm_st *st = hm_st_new(name);
     if (!st) return hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", name);
     const himmel_status rc = parse(st, data, len, err);
+    if (!rc) hm_st_attach_scales(st);
     if (rc)
         hm_st_close(st);
     else
@@ -257,6 +292,7 @@ himmel_status hm_st_open_file(hm_st **out, const char *path, himmel_error *err)
     if (!st) return hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", path);
     himmel_status rc = hm_map_open(&st->map, path, err);
     if (!rc) rc = parse(st, st->map.data, st->map.len, err);
+    if (!rc) hm_st_attach_scales(st);
     if (rc)
         hm_st_close(st);
     else
@@ -299,6 +335,7 @@ void hm_st_replace(hm_st *st, const char *name, hm_dtype dtype, void *data)
     e->owned = data;
     e->t.data = data;
     e->t.dtype = dtype;
+    e->t.scale = 0;
 }
 
 size_t hm_st_count(const hm_st *st)

@@ -9,6 +9,9 @@
 
 #include "tensor/tensor.h"
 
+/* Metadata of a file with int8 weights as himmel convert writes them (hm_tensor.row_scale); other I8 tensors have other rules. */
+#define HM_ST_INT8_KEY "himmel.int8"
+
 typedef struct hm_st hm_st;
 /* path: a safetensors or GGUF file; the index of several (model.safetensors.index.json); or a folder with one index, or one
  * file, in it, or in its folder transformer/ (diffusers' pipelines). Shards are as strict: a tensor is in exactly the one that the index names. */
@@ -24,6 +27,7 @@ const char *hm_st_meta(const hm_st *st, const char *key); /* NULL if absent */
 bool hm_st_meta_at(const hm_st *st, size_t i, const char **key, const char **value);
 /* A tensor that find and at leave out, as its type has no name here; NULL: there is none. */
 const char *hm_st_unread(const hm_st *st);
+bool hm_st_is_int8(const hm_st *st); /* has such weights */
 const char *hm_st_path(const hm_st *st); /* of the file or index */
 size_t hm_st_n_files(const hm_st *st); /* 1, or the index and its shards */
 const char *hm_st_file(const hm_st *st, size_t i); /* path of file i */
@@ -44,6 +48,10 @@ himmel_status hm_st_add(hm_st_writer *w, const char *name, hm_dtype dtype, int n
                         himmel_error *err); /* data borrowed until written */
 /* The numbers of t in another type (F32, BF16, F16, Q8_0), converted while they are written: no second copy lies in memory. */
 himmel_status hm_st_add_as(hm_st_writer *w, const char *name, hm_dtype dtype, const hm_tensor *t, himmel_error *err);
+/* A tensor [rows, ...] that make computes from t, row by row, while it is written. */
+typedef bool hm_st_make_fn(const hm_tensor *t, int64_t row, void *out); /* false: out of memory */
+himmel_status hm_st_add_made(hm_st_writer *w, const char *name, hm_dtype dtype, int nd, const int64_t *dim, const hm_tensor *t, hm_st_make_fn *make,
+                             himmel_error *err);
 himmel_status hm_st_add_meta(hm_st_writer *w, const char *key, const char *value, himmel_error *err);
 himmel_status hm_st_write(hm_st_writer *w, const char *path, himmel_error *err);
 typedef struct {

@@ -80,6 +80,14 @@ himmel_status hm_st_add_as(hm_st_writer *w, const char *name, hm_dtype dtype, co
     return rc;
 }
 
+himmel_status hm_st_add_made(hm_st_writer *w, const char *name, hm_dtype dtype, int nd, const int64_t *dim, const hm_tensor *t, hm_st_make_fn *make,
+                             himmel_error *err)
+{
+    const himmel_status rc = hm_st_add(w, name, dtype, nd, dim, NULL, err);
+    if (!rc) w->item[w->n - 1].make = make, w->item[w->n - 1].t = t;
+    return rc;
+}
+
 himmel_status hm_st_add_meta(hm_st_writer *w, const char *key, const char *value, himmel_error *err)
 {
     if (json_object_set_new(w->meta, key, json_string(value)))
@@ -171,8 +179,22 @@ static himmel_status check_range(const output *o, const st_item *it, const float
     return HIMMEL_OK;
 }
 
+static himmel_status write_made(output *o, const st_item *it)
+{
+    const uint64_t one = it->bytes / (uint64_t)HM_MAX(it->dim[0], (int64_t)1);
+    void *row = malloc(one + 1);
+    himmel_status rc = row ? HIMMEL_OK : hm_fail(o->err, HIMMEL_ENOMEM, "out of memory");
+    for (int64_t r = 0; r < it->dim[0] && !rc; r++) {
+        if (!it->make(it->t, r, row)) rc = hm_fail(o->err, HIMMEL_ENOMEM, "out of memory");
+        if (!rc) rc = write_bytes(o, row, one);
+    }
+    free(row);
+    return rc;
+}
+
 static himmel_status write_item(output *o, const st_item *it)
 {
+    if (it->make) return write_made(o, it);
     if (it->from == it->dtype) return write_bytes(o, it->data, it->bytes);
     if (!o->f32) o->f32 = malloc(3 * STRIP * sizeof *o->f32);
     if (!o->f32) return hm_fail(o->err, HIMMEL_ENOMEM, "out of memory");

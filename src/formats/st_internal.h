@@ -40,6 +40,8 @@ struct hm_st {
 hm_st *hm_st_new(const char *path); /* NULL: out of memory */
 himmel_status hm_st_open_file(hm_st **out, const char *path, himmel_error *err); /* one file, no index or folder */
 const st_entry *hm_st_entry(const hm_st *st, const char *name);                  /* also of types without a name; NULL if absent */
+/* Weights whose numbers have scales in another tensor ("NAME.scale_weight" or "NAME.weight_scale" for "NAME.weight") get them. */
+void hm_st_attach_scales(hm_st *st);
 void hm_st_sort_names(hm_st *st);
 
 himmel_status hm_st_reserve(hm_st *st, size_t n, himmel_error *err);

@@ -137,7 +137,10 @@ himmel_status hm_st_join(hm_st *st, const st_index *ix, himmel_error *err)
         st->n += s->n, st->n_found += s->n_found;
         if (!st->meta) st->meta = s->meta;
     }
-    if (!rc) hm_st_sort_names(st);
+    if (!rc) {
+        hm_st_sort_names(st);
+        hm_st_attach_scales(st); /* which may lie in another shard */
+    }
     return rc;
 }
 

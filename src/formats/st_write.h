@@ -11,6 +11,8 @@ typedef struct {
     hm_dtype dtype, from; /* as written, as in data */
     int nd;
     int64_t dim[HM_MAX_DIM];
+    hm_st_make_fn *make; /* computes its rows from t; NULL: they are in data */
+    const hm_tensor *t;
     uint64_t bytes; /* as written */
     size_t order;
 } st_item;

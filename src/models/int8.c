@@ -3,17 +3,17 @@
 
 #include <string.h>
 
-static bool is_linear(const char *name, int nd)
+bool hm_int8_takes(const char *name, int nd)
 {
     const size_t n = strlen(name);
-    return nd == 2 && strstr(name, "blocks.") && n > 7 && !strcmp(name + n - 7, ".weight");
+    return nd == 2 && strstr(name, "blocks.") && n > 7 && !strcmp(name + n - 7, ".weight") && strncmp(name, "vae.", 4) != 0;
 }
 
 himmel_status hm_int8_add(void *user, const char *name, int nd, const int64_t *dim, hm_tensor **slot, himmel_error *err)
 {
     hm_int8_sum *sum = user;
     hm_tensor *t = *slot;
-    if (!is_linear(name, nd) || t->int8) return HIMMEL_OK;
+    if (!hm_int8_takes(name, nd) || t->int8) return HIMMEL_OK;
     t->int8 = hm_int8_new(t);
     if (!t->int8) return hm_fail(err, HIMMEL_ENOMEM, "%s: out of memory", name);
     sum->bytes += hm_int8_bytes(dim[0], dim[1]);

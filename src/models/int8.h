@@ -10,6 +10,8 @@
 typedef struct {
     uint64_t bytes, in_place_of; /* of the copies, and of the weights that are not read any more */
 } hm_int8_sum;
+/* Has the tensor an int8 copy, or may it be stored as int8? */
+bool hm_int8_takes(const char *name, int nd);
 /* user: hm_int8_sum, which grows. Shapes only: enough to plan with. */
 himmel_status hm_int8_add(void *user, const char *name, int nd, const int64_t *dim, hm_tensor **slot, himmel_error *err);
 /* user: hm_graph. The numbers of what was added. */

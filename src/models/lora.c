@@ -247,7 +247,8 @@ static float *as_f32(const hm_tensor *t, himmel_error *err)
 {
     float *x = malloc((size_t)hm_numel(t) * sizeof *x);
     if (x) hm_convert(x, HM_F32, t->data, t->dtype, (size_t)hm_numel(t));
-    else hm_fail(err, HIMMEL_ENOMEM, "out of memory for a LoRA");
+    for (int64_t i = 0; x && t->scale != 0 && i < hm_numel(t); i++) x[i] *= t->scale;
+    if (!x) hm_fail(err, HIMMEL_ENOMEM, "out of memory for a LoRA");
     return x;
 }
 
@@ -298,6 +299,8 @@ static int order_target(const void *a, const void *b)
 himmel_status hm_lora_merge(hm_st *st, const char *prefix, hm_lora_alias *alias, const hm_lora *loras, int n, uint64_t *bytes,
                             himmel_error *err)
 {
+    if (n && hm_st_is_int8(st))
+        return hm_fail(err, HIMMEL_EINVAL, "%s: its weights are in int8, which LoRAs are not merged into: use the file that it was converted from", hm_st_path(st));
     merge m = {.st = st};
     if (!n) return HIMMEL_OK;
     if (n < 0 || n > HM_MAX_LORAS) return hm_fail(err, HIMMEL_EINVAL, "%d LoRA files are named, at most %d are possible", n, (int)HM_MAX_LORAS);

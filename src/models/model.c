@@ -17,6 +17,13 @@ struct hm_model {
 
 static const hm_model_ops *const families[] = {&hm_ltx_ops, &hm_wan_ops};
 
+const char *hm_model_family(const char *path)
+{
+    for (size_t f = 0; f < HM_COUNT(families); f++)
+        if (families[f]->claims(path)) return families[f]->family;
+    return NULL;
+}
+
 himmel_status hm_model_open(hm_model **out, const hm_model_files *files, himmel_error *err)
 {
     const char *const *paths = files->paths;

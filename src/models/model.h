@@ -105,6 +105,8 @@ typedef struct {
 /* For the families: of the job's mask over n frames from frame `at` on, h x w cells, which have no pixel that may change: 1. */
 void hm_model_mask_cells(const hm_model_job *job, int at, int n, int h, int w, uint8_t *stays);
 
+/* Static storage; NULL: it is no transformer of a family. */
+const char *hm_model_family(const char *path);
 /* EMODEL: no family knows the file; the sentence says what it holds. */
 himmel_status hm_model_open(hm_model **out, const hm_model_files *files, himmel_error *err);
 void hm_model_close(hm_model *m); /* NULL is fine */

@@ -99,12 +99,33 @@ void hm_convert(void *dst, hm_dtype dd, const void *src, hm_dtype sd, size_t n)
     copy_range(&(copy_job){dst, src, dd, sd, false}, 0, (int64_t)n, 0);
 }
 
+typedef struct {
+    void *d;
+    hm_dtype t;
+    float by;
+} scale_job;
+
+HM_CLONES static void scale_range(void *ctx, int64_t from, int64_t to, int tid)
+{
+    (void)tid;
+    const scale_job *j = ctx;
+    float buf[CHUNK];
+    for (int64_t i = from; i < to; i += CHUNK) {
+        const int64_t n = HM_MIN((int64_t)CHUNK, to - i);
+        hm_load(buf, j->d, j->t, i, n);
+        for (int64_t k = 0; k < n; k++) buf[k] *= j->by;
+        hm_store(j->d, j->t, i, buf, n);
+    }
+}
+
 void *hm_as(hm_graph *g, const hm_tensor *w, hm_dtype dtype)
 {
     if (!w || w->dtype == dtype) return w ? w->data : NULL;
+    assert(w->dtype != HM_I8); /* hm_linear takes it as it is */
     const int64_t n = hm_numel(w);
     void *d = hm_alloc(g, (uint64_t)n * hm_dtype_size(dtype));
     if (!g->opts.plan) hm_copy(g, d, dtype, false, w->data, w->dtype, n);
+    if (!g->opts.plan && w->scale != 0) hm_parallel(g, n, CHUNK, 1, scale_range, &(scale_job){d, dtype, w->scale});
     return d;
 }
 

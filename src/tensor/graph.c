@@ -8,14 +8,14 @@
 size_t hm_dtype_size(hm_dtype t)
 {
     static const size_t size[HM_N_DTYPES] = {
-        [HM_F32] = 4, [HM_BF16] = 2, [HM_F16] = 2, [HM_F8E4M3] = 1, [HM_I32] = 4, [HM_I64] = 8, [HM_U8] = 1, [HM_F64] = 8};
+        [HM_F32] = 4, [HM_BF16] = 2, [HM_F16] = 2, [HM_F8E4M3] = 1, [HM_I32] = 4, [HM_I64] = 8, [HM_U8] = 1, [HM_F64] = 8, [HM_I8] = 1};
     return (unsigned)t < HM_N_DTYPES ? size[t] : 0;
 }
 
 const char *hm_dtype_name(hm_dtype t)
 {
     static const char *const name[HM_N_DTYPES] = {"F32",  "BF16", "F16",  "F8_E4M3", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0",
-                                                  "Q2_K", "Q3_K", "Q4_K", "Q5_K",    "Q6_K", "I32",  "I64",  "U8",   "F64"};
+                                                  "Q2_K", "Q3_K", "Q4_K", "Q5_K",    "Q6_K", "I32",  "I64",  "U8",   "F64", "I8"};
     return (unsigned)t < HM_N_DTYPES ? name[t] : "?";
 }
 

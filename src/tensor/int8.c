@@ -119,6 +119,23 @@ hm_int8 *hm_int8_new(const hm_tensor *w)
     return q;
 }
 
+float hm_int8_row(int8_t *q, const hm_tensor *w, int64_t row, float *room)
+{
+    const int64_t I = w->dim[1], group = group_of(I), turns = HM_MAX(group / LANES, (int64_t)1);
+    const char *from = (const char *)w->data + hm_dtype_bytes(w->dtype, (uint64_t)(row * I));
+    hm_convert(room, HM_F32, from, w->dtype, (size_t)I);
+    const float scale = round_row(q, room + I, room, HM_F32, 0, I, group);
+    return scale / (float)turns * (w->scale != 0 ? w->scale : 1);
+}
+
+/* Rows that were rounded before: their bytes and scales. */
+static void take_rows(hm_graph *g, hm_int8 *q, const hm_tensor *w)
+{
+    for (int64_t p = 0; p < n_panels(q->out); p++)
+        hm_i8_pack(prim_of(g, q, p), (const int8_t *)w->data + p * PANEL * q->in, q->panel + (size_t)p * q->stride);
+    memcpy(q->scale, w->row_scale, (size_t)q->out * sizeof *q->scale);
+}
+
 bool hm_int8_pack(hm_graph *g, hm_int8 *q, const hm_tensor *w)
 {
     const int64_t O = q->out, I = q->in, n = n_panels(O);
@@ -133,6 +150,10 @@ bool hm_int8_pack(hm_graph *g, hm_int8 *q, const hm_tensor *w)
         q->scale = NULL, q->panel = NULL;
         return false;
     }
+    if (w->dtype == HM_I8) {
+        take_rows(g, q, w);
+        return true;
+    }
     const uint64_t mark = hm_scratch(g);
     const int64_t group = group_of(I), turns = HM_MAX(group / LANES, (int64_t)1);
     float *wide = hm_alloc(g, (uint64_t)(PANEL * I) * sizeof *wide), *row = hm_alloc(g, (uint64_t)(g->threads * I) * sizeof *row);
@@ -145,7 +166,7 @@ bool hm_int8_pack(hm_graph *g, hm_int8 *q, const hm_tensor *w)
         hm_parallel(g, rows, 1, I, round_range, &j);
         hm_i8_pack(prim_of(g, q, p), plain, q->panel + (size_t)p * q->stride);
     }
-    for (int64_t o = 0; o < O; o++) q->scale[o] /= (float)turns; /* a rotation of both sides multiplies by that */
+    for (int64_t o = 0; o < O; o++) q->scale[o] = q->scale[o] / (float)turns * (w->scale != 0 ? w->scale : 1); /* a rotation of both sides multiplies by that */
     hm_scratch_end(g, mark);
     return true;
 }

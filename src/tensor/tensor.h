@@ -21,7 +21,7 @@
 typedef enum {
     HM_F32, HM_BF16, HM_F16, HM_F8E4M3,
     HM_Q4_0, HM_Q4_1, HM_Q5_0, HM_Q5_1, HM_Q8_0, HM_Q2_K, HM_Q3_K, HM_Q4_K, HM_Q5_K, HM_Q6_K,
-    HM_I32, HM_I64, HM_U8, HM_F64, HM_N_DTYPES
+    HM_I32, HM_I64, HM_U8, HM_F64, HM_I8, HM_N_DTYPES
 } hm_dtype;
 size_t hm_dtype_size(hm_dtype t);      /* bytes of a number; 0 for blocks */
 const char *hm_dtype_name(hm_dtype t); /* "F32", "BF16", ... as in safetensors; "Q8_0", ... as in GGUF */
@@ -40,6 +40,8 @@ struct hm_tensor {
     void *data;       /* borrowed from arena, mapped file or caller; NULL in a plan */
     hm_tensor *grad;  /* parameters: the owner's f32 tensor or NULL; leaf activations: set by hm_backward; inner ones' memory is used again */
     hm_int8 *int8;    /* parameters [O,I]: the owner's int8 copy, which hm_linear takes where there is no tape; else NULL */
+    float scale;      /* parameters in fp8: every number is this times what is stored; 0: as stored */
+    const void *row_scale; /* parameters [O,I] in int8: f32 [O], perhaps not aligned; the numbers are rotated (int8.c); else NULL */
     bool needs_grad;  /* parameters: set by the owner; activations: any input needs it and there is a tape */
 };
 
@@ -93,6 +95,8 @@ hm_tensor *hm_linear_gelu(hm_graph *g, hm_tensor *x, hm_tensor *w, hm_tensor *b)
  * only, enough for a plan; pack: the numbers (g: threads and scratch), if they are not there yet. NULL, false: out of memory. */
 hm_int8 *hm_int8_new(const hm_tensor *w);
 bool hm_int8_pack(hm_graph *g, hm_int8 *q, const hm_tensor *w);
+/* Row `row` of w as it is packed, q [I] or NULL, and its scale, by plain calls: room is for 2 I numbers. */
+float hm_int8_row(int8_t *q, const hm_tensor *w, int64_t row, float *room);
 void hm_int8_free(hm_int8 *q);                   /* NULL is fine */
 uint64_t hm_int8_bytes(int64_t out, int64_t in); /* of a packed one, to 2 % where it is large */
 /* q [B,N,K*h], k [B,M,K*h], v [B,M,K*h] -> [B,N,K*h]. softmax(scale q k^T + bias + mask) v by query blocks, never

@@ -103,6 +103,10 @@ static himmel_status bind(void *user, const char *hf, int nd, const int64_t *dim
     if (!hm_is_weight(t->dtype))
         return hm_fail(err, HIMMEL_EMODEL, "%s: tensor \"%.100s\" is %s, not a weight", hm_st_path(st), name,
                        hm_dtype_name(t->dtype));
+    if (t->scale != 0 && !strstr(hf, "SelfAttention.") && !strstr(hf, "DenseReluDense."))
+        return hm_fail(err, HIMMEL_EMODEL, "%s: tensor \"%.100s\" is scaled fp8, which linear layers alone can be", hm_st_path(st), name);
+    if (t->scale != 0 && strstr(hf, "relative_attention_bias"))
+        return hm_fail(err, HIMMEL_EMODEL, "%s: tensor \"%.100s\" is scaled fp8, which linear layers alone can be", hm_st_path(st), name);
     *slot = (hm_tensor *)(uintptr_t)t; /* weights are read only: needs_grad stays false */
     return HIMMEL_OK;
 }

@@ -44,7 +44,7 @@ alike "$dir/a.mp4" "$dir/h.mp4" 7 || fail "another film in bf16"
 [ "$(stat -c %s "$dir/q8.gguf")" -lt "$(($(stat -c %s "$main") * 5 / 10))" ] || fail "Q8_0 is not half as large as f32"
 "$himmel" "a cat on the sea" --model "$dir/q8.gguf" "$@" -t 2 -q --seed 5 --steps 3 -s 72x68 --seconds 1 --no-visible-mark -o "$dir/q8.mp4" || fail "no film in Q8_0"
 alike "$dir/a.mp4" "$dir/q8.mp4" 7 || fail "another film in Q8_0"
-says "int8: no type" "$himmel" convert "$main" "$dir/no.safetensors" --to int8
+says "int4: no type" "$himmel" convert "$main" "$dir/no.safetensors" --to int4
 says "himmel convert IN OUT" "$himmel" convert "$main"
 [ ! -e "$dir/no.safetensors" ] || fail "a file of a refused conversion"
 
@@ -106,6 +106,15 @@ alike "$dir/a.mp4" "$dir/i8.mp4" 7 || fail "another film in int8"
 cmp -s "$dir/a.mp4" "$dir/i8.mp4" && fail "int8 changes nothing"
 says "precision=int8" ffprobe -v error -show_entries format_tags=precision "$dir/i8.mp4"
 says "precision  int8" "$himmel" info "$main" "$@" --precision int8
+# a file in int8 is computed in int8 without being asked (to the same bits: film/test_convert_int8); no LoRA goes into it
+[ "$("$himmel" convert "$main" "$dir/eight.safetensors" --to int8 -q)" = "$(sha256sum "$dir/eight.safetensors")" ] || fail "convert prints another hash for int8"
+"$himmel" "a cat on the sea" --model "$dir/eight.safetensors" "$@" -t 2 -q --seed 5 --steps 3 -s 72x68 --seconds 1 --no-visible-mark -o "$dir/e8.mp4" || fail "no film from int8 weights"
+alike "$dir/i8.mp4" "$dir/e8.mp4" 7 || fail "int8 weights and --precision int8 are $(psnr "$dir/i8.mp4" "$dir/e8.mp4" 7) dB apart"
+says "precision=int8" ffprobe -v error -show_entries format_tags=precision "$dir/e8.mp4"
+says "precision  int8" "$himmel" info "$dir/eight.safetensors" "$@"
+says "which LoRAs are not merged into" "$himmel" "a cat" --model "$dir/eight.safetensors" "$@" --lora "$dir/style.safetensors" -o "$dir/no.mp4"
+says "int8 is for transformers" "$himmel" convert "$here/fixtures/umt5_tiny.safetensors" "$dir/no.safetensors" --to int8
+
 peak() { "$himmel" "a cat" --model "$main" "$@" -s 64x64 --seconds 1 --plan --json | sed -n 's/.*"peak_bytes":\([0-9]*\).*/\1/p'; }
 [ "$(peak "$@" --precision int8)" -lt "$(peak "$@")" ] || fail "int8 plans $(peak "$@" --precision int8) bytes, bf16 $(peak "$@")"
 says "--precision int4: wants bf16 or int8" "$himmel" "a cat" --model "$main" "$@" --precision int4 -o "$dir/no.mp4"

@@ -232,7 +232,9 @@ static void test_refused(void)
     write_source(at("large.safetensors"), 65520);
     refused(at("large.safetensors"), keep, "f16", NULL, HIMMEL_EINVAL, "tensor \"a.weight\" has the number 65520, which F16 cannot hold");
     refused(at("f32.safetensors"), keep, "bf16", stop, HIMMEL_ECANCELLED, "stopped after tensor 2 of 4");
-    refused(at("f32.safetensors"), keep, "int8", NULL, HIMMEL_EINVAL, "int8: no type");
+    refused(at("f32.safetensors"), keep, "int4", NULL, HIMMEL_EINVAL, "int4: no type");
+    refused(at("f32.safetensors"), keep, "int8", NULL, HIMMEL_EINVAL, "int8 is for transformers");
+    refused(at("f32.safetensors"), at("no.gguf"), "int8", NULL, HIMMEL_EINVAL, "must end in .safetensors");
     refused(at("f32.safetensors"), at("no.bin"), "f16", NULL, HIMMEL_EINVAL, "must end in .safetensors or .gguf");
     refused(at("f32.safetensors"), keep, "q8_0", NULL, HIMMEL_EINVAL, "must end in .gguf");
     refused(at("f32.safetensors"), at("no.gguf"), "f16", NULL, HIMMEL_EINVAL, "tensor \"empty\": size 0 of its shape is 0");

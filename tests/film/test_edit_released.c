@@ -12,6 +12,29 @@ static void test_errors(himmel_ctx *ctx)
     refused(ctx, &e, "upscaling is done by himmel-1");
 }
 
+/* A film from words, longer than the model can at once: windows, as planned. */
+static void test_long(himmel_ctx *ctx)
+{
+    himmel_request r = request(in_dir("words.mp4"));
+    himmel_plan_info plan;
+    himmel_result result;
+    himmel_error err = {0};
+    hm_media_info info;
+    int n, m;
+    r.width = W, r.height = H, r.fps_num = 25, r.fps_den = 1, r.seconds = 11, r.crf = 1;
+    CHECK(!himmel_plan(ctx, &r, &plan, &err) && plan.n_frames == 275, "%d frames planned: %s", plan.n_frames, err.message);
+    CHECK(!himmel_generate(ctx, &r, &result, &err) && result.n_frames == 275, "%d frames: %s", result.n_frames, err.message);
+    const double used = result.phase[0].gflop + result.phase[1].gflop;
+    CHECK(fabs(used - plan.gflop_sample) <= 1e-6 * used, "%.6f GFLOP planned, %.6f used", plan.gflop_sample, used);
+    uint8_t *is = frames_of(r.output, &n, &info);
+    CHECK(n == 275 && step_at(is, 121, 120, 0, 121) < 1.5, "%d frames, %.1f of the largest step where the second window begins", n, step_at(is, 121, 120, 0, 121));
+    r.output = in_dir("again.mp4");
+    CHECK(!himmel_generate(ctx, &r, &result, &err), "%s", err.message);
+    uint8_t *again = frames_of(r.output, &m, &info);
+    CHECK(m == n && !memcmp(is, again, (size_t)3 * W * H * (size_t)n), "same request, other frames");
+    free(is), free(again);
+}
+
 static void ltx(void)
 {
     const char *const with[] = {FIXTURES "/ltx_t5.safetensors", in_dir("words.model")};
@@ -25,6 +48,7 @@ static void ltx(void)
     test_remix(ctx, true);
     test_stop_and_go_on(ctx);
     test_errors(ctx);
+    test_long(ctx);
     himmel_close(ctx);
 }
 

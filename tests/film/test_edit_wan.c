@@ -84,6 +84,12 @@ static void t2v(void)
     test_picture(ctx);
     test_remix(ctx, false);
     refuse_to_join(ctx, 1, 0, 0, 1, "makes films from words alone");
+    himmel_request r = request(in_dir("long.mp4"));
+    himmel_plan_info plan;
+    himmel_error err = {0};
+    r.width = W, r.height = H, r.fps_num = 16, r.fps_den = 1, r.seconds = 16;
+    CHECK(himmel_generate(ctx, &r, NULL, &err) == HIMMEL_EINVAL && strstr(err.message, "makes at most 241 (15.1 s)"), "%s", err.message);
+    CHECK(himmel_plan(ctx, &r, &plan, &err) == HIMMEL_EINVAL && strstr(err.message, "makes at most 241 (15.1 s)"), "%s", err.message);
     const himmel_clip one = {.path = in_dir("a.mp4")};
     himmel_edit e = changing(&one);
     e.strength = 0.5, e.reference = in_dir("p.png");

@@ -9,6 +9,7 @@
 #include <string.h>
 #include "formats/json.h"
 #include "models/ltx/dit.h"
+#include "models/int8.h"
 
 /* ---- tensors ---- */
 typedef enum { S_NONE, S_D, S_4D, S_6D, S_IN, S_OUT, S_CAPTION, S_256, S_6, S_2, S_PLACE, S_27 } dit_size;
@@ -155,7 +156,7 @@ static himmel_status bind(void *user, const char *name, int nd, const int64_t *d
     }
     const himmel_status rc = hm_st_need(st, name, nd, dim, &t, err);
     if (rc) return rc;
-    if (!hm_is_weight(t->dtype))
+    if (!hm_is_weight(t->dtype) && !(t->row_scale && hm_int8_takes(name, nd)))
         return hm_fail(err, HIMMEL_EMODEL, "%s: tensor \"%.100s\" is %s, not a weight", hm_st_path(st), name,
                        hm_dtype_name(t->dtype));
     *slot = (hm_tensor *)(uintptr_t)t; /* weights are read only: needs_grad stays false */

@@ -80,9 +80,6 @@ static himmel_status load_t5(hm_ltx *m, himmel_error *err)
                     *bias =
                         find_t5(m, "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"),
                     *wi = find_t5(m, "encoder.block.0.layer.1.DenseReluDense.wi_0.weight");
-    if (find_t5(m, "scaled_fp8"))
-        return hm_fail(err, HIMMEL_EMODEL,
-                       "%s: scaled fp8 weights are not known; use the bf16, f16 or plain fp8 file", path);
     if (m->n_shards == 1) return load_one_t5(m, err);
     if (!shared || !q || !bias || !wi || shared->nd != 2 || q->nd != 2 || bias->nd != 2 || wi->nd != 2 ||
         bias->dim[1] < 1 || q->dim[0] % bias->dim[1])
@@ -269,7 +266,7 @@ static void count(hm_ltx *m, const hm_st *st)
     for (size_t i = 0; st && i < hm_st_count(st); i++) {
         const char *name;
         const hm_tensor *t = hm_st_at(st, i, &name);
-        if (!hm_is_weight(t->dtype)) continue;
+        if (!hm_is_weight(t->dtype) && !t->row_scale) continue;
         if (st == m->main && !strncmp(name, m->prefix, strlen(m->prefix))) m->n_transformer += (uint64_t)hm_numel(t);
         m->n_params += (uint64_t)hm_numel(t);
         m->file_bytes += hm_dtype_bytes(t->dtype, (uint64_t)hm_numel(t));
@@ -306,7 +303,7 @@ himmel_status hm_ltx_open(void **self, const hm_model_files *files, himmel_error
         rc = hm_fail(err, HIMMEL_EMODEL, "the tokenizer has %d pieces, the text encoder only %d",
                      hm_tok_size(m->tok), m->t5.cfg.vocab);
     if (!rc) rc = hm_lora_merge(m->main, m->prefix, hm_dit_other_name, files->loras, files->n_loras, &m->merged_bytes, err);
-    if (!rc && files->int8) rc = hm_dit_params(&m->dit, "", hm_int8_add, &m->int8, err);
+    if (!rc && (files->int8 || hm_st_is_int8(m->main))) rc = hm_dit_params(&m->dit, "", hm_int8_add, &m->int8, err);
     if (rc) {
         hm_ltx_close(m);
         return rc;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "models/wan/dit.h"
+#include "models/int8.h"
 
 /* ---- the table ---- */
 typedef enum { S_NONE, S_D, S_6D, S_F, S_FREQ, S_TEXT, S_CLIP, S_HEAD, S_1, S_2, S_6, S_POS, N_SIZES } wan_size;
@@ -248,7 +249,7 @@ static himmel_status bind(void *user, const char *original, int nd, const int64_
     snprintf(full, sizeof full, "%s%s", b->prefix, name);
     const himmel_status rc = hm_st_need(b->st, full, nd, dim, &t, err);
     if (rc) return rc;
-    if (!hm_is_weight(t->dtype))
+    if (!hm_is_weight(t->dtype) && !(t->row_scale && hm_int8_takes(original, nd)))
         return hm_fail(err, HIMMEL_EMODEL, "%s: tensor \"%.100s\" is %s, not a weight", hm_st_path(b->st), full,
                        hm_dtype_name(t->dtype));
     *slot = (hm_tensor *)(uintptr_t)t; /* weights are read only: needs_grad stays false */

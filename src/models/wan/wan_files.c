@@ -46,8 +46,6 @@ static himmel_status add_t5(hm_wan_set *m, hm_st *st, himmel_error *err)
 {
     hm_t5_config c;
     m->t5_st = st;
-    if (hm_st_find(st, "scaled_fp8"))
-        return hm_fail(err, HIMMEL_EMODEL, "%s: scaled fp8 weights are not known; use the bf16, f16, plain fp8 or GGUF file", hm_st_path(st));
     himmel_status rc = hm_t5_detect(&c, st, "", err);
     if (!rc && c.d_model != m->dit.cfg.text_dim)
         rc = hm_fail(err, HIMMEL_EMODEL, "%s: the text encoder is %d wide, %s wants %d", hm_st_path(st), c.d_model, hm_st_path(m->main), m->dit.cfg.text_dim);
@@ -258,7 +256,7 @@ static void count(hm_wan_set *m, const hm_st *st, bool transformer)
     for (size_t i = 0; st && i < hm_st_count(st); i++) {
         const char *name;
         const hm_tensor *t = hm_st_at(st, i, &name);
-        if (!hm_is_weight(t->dtype)) continue;
+        if (!hm_is_weight(t->dtype) && !t->row_scale) continue;
         if (transformer) m->n_transformer += (uint64_t)hm_numel(t);
         m->n_params += (uint64_t)hm_numel(t);
         m->file_bytes += hm_dtype_bytes(t->dtype, (uint64_t)hm_numel(t));
@@ -280,8 +278,9 @@ himmel_status hm_wan_open(void **self, const hm_model_files *files, himmel_error
     if (!rc && m->tok && m->t5_st && hm_tok_size(m->tok) > m->t5.cfg.vocab)
         rc = hm_fail(err, HIMMEL_EMODEL, "the tokenizer has %d pieces, the text encoder only %d", hm_tok_size(m->tok), m->t5.cfg.vocab);
     if (!rc) rc = merge_loras(m, files, err);
-    if (!rc && files->int8) rc = hm_wan_params(&m->dit, hm_int8_add, &m->int8, err);
-    if (!rc && files->int8 && m->second) rc = hm_wan_params(&m->low, hm_int8_add, &m->int8, err);
+    const bool int8 = files->int8 || (!rc && hm_st_is_int8(m->main)) || (!rc && m->second && hm_st_is_int8(m->second));
+    if (!rc && int8) rc = hm_wan_params(&m->dit, hm_int8_add, &m->int8, err);
+    if (!rc && int8 && m->second) rc = hm_wan_params(&m->low, hm_int8_add, &m->int8, err);
     if (rc) {
         hm_wan_close(m);
         return rc;
