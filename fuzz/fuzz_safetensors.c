@@ -24,6 +24,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
             abort();
         const size_t bytes = hm_dtype_bytes(t->dtype, (uint64_t)hm_numel(t)), size = hm_dtype_size(t->dtype);
         if (bytes && size && (uintptr_t)t->data % size) abort();
+        for (int64_t j = 0; t->row_scale && j < 4 * t->dim[0]; j++) sum = (uint8_t)(sum + ((const uint8_t *)t->row_scale)[j]);
+        if (t->row_scale && (t->dtype != HM_I8 || t->nd != 2)) abort();
         for (size_t j = 0; j < bytes; j++) sum = (uint8_t)(sum + ((const uint8_t *)t->data)[j]);
     }
     hm_st_meta(st, "config");
