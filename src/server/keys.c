@@ -216,23 +216,16 @@ bool hm_key_check(hm_store *s, const char *token, bool local, hm_caller *out)
     return true;
 }
 
-/* Of keys that were revoked (also by himmel keys, beside us) or have expired: their jobs stop. *n: how many did. */
 himmel_status hm_keys_stop_jobs(hm_server *srv, int *n, himmel_error *err)
 {
-    hm_key *keys;
-    size_t n_keys;
-    hm_usage u;
-    himmel_status rc = hm_store_keys(srv->store, &keys, &n_keys, err);
-    *n = 0;
-    for (size_t i = 0; i < n_keys && !rc; i++) {
+    int64_t account = 0;
+    himmel_status rc;
+    for (*n = 0; !(rc = hm_store_over(srv->store, (int64_t)time(NULL), account, &account, err)) && account;) {
         int stopped;
-        if (!keys[i].revoked && (!keys[i].expires || keys[i].expires > (int64_t)time(NULL))) continue;
-        rc = hm_store_usage(srv->store, keys[i].id, 0, &u, err);
-        if (rc || !u.active) continue;
-        rc = hm_queue_stop_account(srv->queue, keys[i].id, no_longer, &stopped, err);
+        rc = hm_queue_stop_account(srv->queue, account, no_longer, &stopped, err);
         *n += stopped;
+        if (rc) break;
     }
-    free(keys);
     return rc;
 }
 

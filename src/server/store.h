@@ -99,6 +99,8 @@ himmel_status hm_store_find_key(hm_store *s, const uint8_t hash[32], hm_key *out
 himmel_status hm_store_keys(hm_store *s, hm_key **out, size_t *n, himmel_error *err); /* free(*out) */
 /* A key, or an invitation and all keys that came of it. */
 himmel_status hm_store_revoke_key(hm_store *s, const char *name, bool *changed, himmel_error *err);
+/* The next key behind `after` that was revoked or has expired and has jobs without an end, 0: none. */
+himmel_status hm_store_over(hm_store *s, int64_t now, int64_t after, int64_t *account, himmel_error *err);
 /* Jobs of revoked keys that have no end yet. */
 himmel_status hm_store_revoked_jobs(hm_store *s, int64_t *n, himmel_error *err);
 /* They fail, code "cancelled": where no server runs that would have to stop them. */

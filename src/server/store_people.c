@@ -187,6 +187,19 @@ himmel_status hm_store_revoke_key(hm_store *s, const char *name, bool *changed, 
     return rc;
 }
 
+himmel_status hm_store_over(hm_store *s, int64_t now, int64_t after, int64_t *account, himmel_error *err)
+{
+    static const char sql[] = "SELECT coalesce(min(account), 0) FROM jobs WHERE status < 2 AND account > ?2 AND EXISTS (SELECT 1 FROM keys"
+                              " WHERE keys.id = account AND (revoked OR (expires > 0 AND expires <= ?1)))";
+    s = s->reader;
+    pthread_mutex_lock(&s->lock);
+    sqlite3_stmt *st = hm_store_sql(s, sql);
+    if (st) sqlite3_bind_int64(st, 1, now), sqlite3_bind_int64(st, 2, after);
+    const himmel_status rc = hm_store_number(s, st, account, err);
+    pthread_mutex_unlock(&s->lock);
+    return rc;
+}
+
 himmel_status hm_store_revoked_jobs(hm_store *s, int64_t *n, himmel_error *err)
 {
     static const char sql[] = "SELECT count(*) FROM jobs WHERE status < 2 AND account IN (SELECT id FROM keys WHERE revoked)";

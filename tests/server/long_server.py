@@ -21,18 +21,22 @@ def digest(s, id):
 
 
 def kill():
-    """Films, each killed at a random moment of its life."""
+    """Films, each killed at a random moment of its life; those that were ready before do not count."""
     random.seed(int(os.environ.get("SEED", "1")))
-    FILM["steps"] = 60
+    FILM["steps"] = 150
     s = Server(himmel, D + "/data", MODEL, "--min-free", "1")
     start = time.time()
     id = s.ask("POST", "/v1/videos", FILM).json["id"]
-    whole, takes, went_on, phases = digest(s, id), time.time() - start, 0, {}
-    for i in range(int(os.environ.get("KILLS", "50"))):
+    whole, takes, went_on, phases, i, kills = digest(s, id), time.time() - start, 0, {}, 0, int(os.environ.get("KILLS", "50"))
+    while i < kills:
         v = s.ask("POST", "/v1/videos", FILM).json
         time.sleep(random.uniform(0, takes))
         at = s.ask("GET", "/v1/videos/" + v["id"]).json
+        if at["status"] == "completed":
+            takes *= 0.9  # the machine has more time for us than when it was measured
+            continue
         s.stop(signal.SIGKILL)
+        i += 1
         phase = at["himmel"].get("phase") or at["status"]
         phases[phase] = phases.get(phase, 0) + 1
         s.start()
@@ -42,7 +46,8 @@ def kill():
         check(digest(s, v["id"]) == whole, f"kill {i} in {phase}: other bytes")
         s.ask("DELETE", "/v1/videos/" + v["id"])
     left = [f for sub in ("work", "saved", "inputs") for f in os.listdir(f"{D}/data/{sub}")]
-    check(not left and len(os.listdir(D + "/data/results")) == 3, f"left over: {left}")
+    ready = s.ask("GET", "/v1/videos?limit=100").json["data"]
+    check(not left and len(os.listdir(D + "/data/results")) == 3 * len(ready), f"left over: {left}")
     print(f"killed at {phases}; {went_on} went on in the middle of sampling; a film takes {takes:.1f} s")
     s.stop()
 
