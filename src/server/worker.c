@@ -159,9 +159,10 @@ himmel_status hm_worker_listen(hm_worker *w, const hm_worker_news *news, himmel_
 void hm_worker_free(hm_worker *w)
 {
     if (!w) return;
-    shutdown(w->sock, SHUT_RDWR); /* the worker ends, then its keeper */
+    shutdown(w->sock, SHUT_RDWR);
     if (w->reading) pthread_join(w->reader, NULL);
     close(w->sock);
+    if (w->keeper > 0) kill(w->keeper, SIGKILL); /* and its worker with it: one that still loads would not look at its socket for minutes */
     if (w->keeper > 0) waitpid(w->keeper, NULL, 0);
     pthread_cond_destroy(&w->changed);
     pthread_mutex_destroy(&w->lock);
