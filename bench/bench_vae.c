@@ -103,9 +103,15 @@ static himmel_status decode(const char *path, const int size[3], int threads, hi
     rc = hm_wan_vae_decode(v, g, z, (int[3]){T, h, w}, &(hm_wan_vae_sink){.on_frames = on_frames, .user = &frames}, err);
     const double s = (cpu() - t0) / threads;
     struct rusage u;
+    hm_graph *plan;
+    uint64_t kept = 0;
+    if (!rc) rc = hm_graph_new(&plan, &(hm_graph_opts){.act = HM_BF16, .plan = true, .n_threads = threads}, err);
+    if (rc) return rc;
+    rc = hm_wan_vae_plan(v, plan, (int[3]){T, h, w}, false, &kept, err);
+    hm_graph_free(plan);
     getrusage(RUSAGE_SELF, &u);
-    printf("decoder, %d frames of %dx%d: %.1f s on each of %d threads, %.0f GFLOP, %.0f %% of peak; arena %.2f GiB, process at most %.2f GiB\n", frames, size[2], size[1], s, threads,
-           1e-9 * (double)hm_flops(g), 100 * (double)hm_flops(g) / s / top, (double)hm_peak(g) / (1 << 30), (double)u.ru_maxrss / (1 << 20));
+    printf("decoder, %d frames of %dx%d: %.1f s on each of %d threads, %.0f GFLOP, %.0f %% of peak; arena %.2f GiB, kept between frames %.2f GiB, process at most %.2f GiB\n", frames, size[2], size[1], s, threads,
+           1e-9 * (double)hm_flops(g), 100 * (double)hm_flops(g) / s / top, (double)hm_peak(g) / (1 << 30), (double)kept / (1 << 30), (double)u.ru_maxrss / (1 << 20));
     free(z);
     hm_graph_free(g);
     hm_wan_vae_free(v);

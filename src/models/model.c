@@ -7,6 +7,8 @@
 
 #include "formats/safetensors.h"
 #include "models/families.h"
+#include "models/tae.h"
+#include "text/t5.h"
 
 struct hm_model {
     const hm_model_ops *ops;
@@ -24,6 +26,41 @@ const char *hm_model_family(const char *path)
     return NULL;
 }
 
+static bool has_name_with(const hm_st *st, const char *part)
+{
+    const char *name;
+    for (size_t i = 0; i < hm_st_count(st); i++) {
+        hm_st_at(st, i, &name);
+        if (strstr(name, part)) return true;
+    }
+    return false;
+}
+
+/* Files that belong beside a transformer; NULL: something else. */
+static const char *part_of_model(const hm_st *st)
+{
+    hm_t5_config t5;
+    himmel_error ignored;
+    return hm_tae_claims(st)                                                           ? "a tiny decoder for previews"
+           : has_name_with(st, "lora_") || has_name_with(st, ".diff_b")                ? "a LoRA, which is named with --lora,"
+           : !hm_t5_detect(&t5, st, "", &ignored)                                      ? "a T5 text encoder"
+           : has_name_with(st, "visual.")                                              ? "a picture encoder"
+           : has_name_with(st, "decoder.") && has_name_with(st, "encoder.")            ? "an autoencoder"
+                                                                                       : NULL;
+}
+
+/* The sentence of a file that is no transformer. */
+static himmel_status refuse(const hm_st *st, const char *path, himmel_error *err)
+{
+    const char *name = "nothing", *part = part_of_model(st);
+    if (part) return hm_fail(err, HIMMEL_EMODEL, "%s: not a model that himmel knows: it is %s; it goes with a transformer: --model TRANSFORMER --with FILE", path, part);
+    if (hm_st_count(st)) hm_st_at(st, 0, &name);
+    return hm_fail(err, HIMMEL_EMODEL,
+                   "%s: not a model that himmel knows: its %zu tensors begin with \"%.80s\" (himmel-1, LTX-Video "
+                   "checkpoints and Wan's transformers are known)",
+                   path, hm_st_count(st), name);
+}
+
 himmel_status hm_model_open(hm_model **out, const hm_model_files *files, himmel_error *err)
 {
     const char *const *paths = files->paths;
@@ -37,13 +74,7 @@ himmel_status hm_model_open(hm_model **out, const hm_model_files *files, himmel_
         hm_st *st; /* a broken file has its own sentence */
         const himmel_status rc = hm_st_open(&st, paths[0], err);
         if (rc) return rc;
-        const char *name = "nothing";
-        if (hm_st_count(st)) hm_st_at(st, 0, &name);
-        const himmel_status unknown = hm_fail(
-            err, HIMMEL_EMODEL,
-            "%s: not a model that himmel knows: its %zu tensors begin with \"%.80s\" (himmel-1, LTX-Video "
-            "checkpoints and Wan's transformers are known)",
-            paths[0], hm_st_count(st), name);
+        const himmel_status unknown = refuse(st, paths[0], err);
         hm_st_close(st);
         return unknown;
     }

@@ -366,6 +366,11 @@ static void wrong_files(void)
         hm_model_close(m);
         paths[1 + i] = steps[i].with;
     }
+    refused((const char *[]){F("umt5_tiny")}, 1, HIMMEL_EMODEL, "it is a T5 text encoder; it goes with a transformer");
+    refused((const char *[]){F("wan21_vae")}, 1, HIMMEL_EMODEL, "it is an autoencoder");
+    refused((const char *[]){F("ltx_vae_095")}, 1, HIMMEL_EMODEL, "it is an autoencoder");
+    refused((const char *[]){F("clip_vision_tiny")}, 1, HIMMEL_EMODEL, "it is a picture encoder");
+    refused((const char *[]){F("schedulers")}, 1, HIMMEL_EMODEL, "tensors begin with");
     refused((const char *[]){t2v, F("wan22_vae")}, 2, HIMMEL_EMODEL, "the other one of Wan's two");
     refused((const char *[]){t2v, F("schedulers")}, 2, HIMMEL_EMODEL, "has no use for it");
     refused((const char *[]){t2v, F("ltx_t5")}, 2, HIMMEL_EMODEL, "text encoder");

@@ -148,13 +148,35 @@ static hm_tensor *norm(vae_run *r, hm_tensor *x, const char *prefix, const char 
 
 hm_tensor *hm_wv_norm_silu(vae_run *r, hm_tensor *x, const char *prefix, const char *name) { return hm_silu(r->g, norm(r, x, prefix, name)); }
 
+/* Room for what a convolution makes of x. */
+static hm_tensor *room_for(vae_run *r, const hm_tensor *x, const char *prefix, const char *name)
+{
+    char full[256];
+    snprintf(full, sizeof full, "%s%s.weight", prefix, name);
+    const hm_tensor *w = hm_wv_find(r->st, full);
+    return hm_new(r->g, hm_act(r->g), HM_DIMS(1, x->dim[1], x->dim[2], x->dim[3], w && w->nd == 5 ? w->dim[0] : x->dim[4]));
+}
+
+/* Half of a residual block into `to`, which x may be: nothing else stays in memory. */
+static hm_tensor *half(vae_run *r, hm_tensor *x, const char *prefix, const char *norm_name, const char *conv_name, hm_tensor *to)
+{
+    const hm_mark mark = hm_save(r->g);
+    hm_tensor *n = norm(r, x, prefix, norm_name);
+    const hm_mark after = hm_save(r->g);
+    hm_tensor *s = hm_silu(r->g, n);
+    if (n != x && n->dtype == s->dtype) s = hm_settle(r->g, after, n, s);
+    hm_tensor *h = hm_wv_conv3(r, s, prefix, conv_name);
+    return r->rc || hm_numel(h) != hm_numel(to) ? h : hm_settle(r->g, mark, to, h);
+}
+
 hm_tensor *hm_wv_residual(vae_run *r, hm_tensor *x, const char *prefix)
 {
     hm_graph *g = r->g;
     if (r->rc) return x;
     hm_tensor *skip = hm_wv_has(r, prefix, "shortcut.weight") ? hm_wv_pointwise(r, x, prefix, "shortcut") : x;
-    hm_tensor *h = hm_wv_conv3(r, hm_wv_norm_silu(r, x, prefix, "residual.0"), prefix, "residual.2");
-    h = hm_wv_conv3(r, hm_wv_norm_silu(r, h, prefix, "residual.3"), prefix, "residual.6");
+    hm_tensor *to = room_for(r, x, prefix, "residual.2");
+    hm_tensor *h = half(r, x, prefix, "residual.0", "residual.2", to);
+    h = half(r, h, prefix, "residual.3", "residual.6", to);
     if (!r->rc && hm_numel(h) != hm_numel(skip))
         r->rc = hm_fail(r->err, HIMMEL_EMODEL, "%s: \"%.100s\": its two paths end in different sizes", hm_st_path(r->st), prefix);
     return r->rc ? x : hm_add_t(g, h, skip);
