@@ -13,7 +13,7 @@ done
 cmake --preset tsan >/dev/null
 ninja -C build-tsan himmel himmel-make-model
 TSAN_OPTIONS="suppressions=$PWD/tests/server/tsan.supp halt_on_error=0 exitcode=66" \
-    sh -c 'for t in server bodies; do python3 tests/server/test_$t.py build-tsan/himmel build-tsan/himmel-make-model || exit 1; done'
+    sh -c 'for t in server bodies people; do python3 tests/server/test_$t.py build-tsan/himmel build-tsan/himmel-make-model || exit 1; done'
 command -v clang >/dev/null || { echo "clang is missing: apt-get install clang"; exit 1; }
 cmake --preset fuzz >/dev/null
 for f in fuzz/fuzz_*.c; do

@@ -63,10 +63,10 @@ bool hm_look_again(hm_io *x)
         if (!look) {
             const bool wait = !x->ended && !x->answered && !h->stopping;
             const bool wait_more = x->streaming && !x->ended && !x->out_len && !h->stopping;
-            x->suspended = wait || wait_more;
-            if (x->suspended) MHD_suspend_connection(x->conn);
+            const bool suspend = x->suspended = wait || wait_more;
+            if (suspend) MHD_suspend_connection(x->conn);
             pthread_mutex_unlock(&h->lock);
-            return x->suspended;
+            return suspend; /* who wakes it may have changed its own by now */
         }
         pthread_mutex_unlock(&h->lock);
         if (x->call.slow) return hm_hand_over(x);
