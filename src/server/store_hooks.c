@@ -115,14 +115,16 @@ himmel_status hm_store_add_invitation(hm_store *s, const hm_key *k, int uses, in
     return rc;
 }
 
-/* One use less, and the key's row, in one transaction. */
+/* One use less, and the key's row, in one transaction. Its name is the invitation's with a number; if there is such a key already,
+ * also the first letters of the new one. */
 himmel_status hm_store_redeem(hm_store *s, const uint8_t invitation[32], int64_t now, const char *prefix, const uint8_t hash[32],
                               bool *done, himmel_error *err)
 {
     static const char use[] = "UPDATE invitations SET uses = uses - 1, redeemed = redeemed + 1 WHERE hash = ?1 AND uses > 0 AND"
                               " revoked = 0 AND (expires = 0 OR expires > ?2)";
     static const char key[] = "INSERT INTO keys(name, hash, prefix, scopes, created, expires, max_films, max_seconds, max_concurrent,"
-                              " invitation) SELECT name || '-' || redeemed, ?3, ?4, scopes, ?2, CASE WHEN key_seconds > 0 THEN"
+                              " invitation) SELECT name || '-' || redeemed || CASE WHEN EXISTS(SELECT 1 FROM keys WHERE"
+                              " keys.name = invitations.name || '-' || redeemed) THEN '-' || ?4 ELSE '' END, ?3, ?4, scopes, ?2, CASE WHEN key_seconds > 0 THEN"
                               " ?2 + key_seconds ELSE 0 END, max_films, max_seconds, max_concurrent, id FROM invitations WHERE hash = ?1";
     const char *const sql[] = {use, key};
     himmel_status rc = HIMMEL_OK;
