@@ -200,8 +200,9 @@ static void brightness(const film *f, int at, float *y)
 
 /* How fast what can be seen moves between frames from and to: optical flow of 8 x 8 cells of the small frames by least
  * squares (Lucas and Kanade 1981; what a cell changes as a whole is light, not motion), held back by a ridge where there
- * is nothing to see; the mean of its length, weighted by gradient energy. */
-static double flow(const film *f, int from, int to)
+ * is nothing to see; the mean of its length, weighted by gradient energy, in pixels of the small frames a second. mask: only
+ * cells in whose middle it is white; NULL: all. */
+static double flow(const film *f, int from, int to, const film *mask)
 {
     enum { CELL = 8, PIXELS = CELL * CELL };
     const double ridge = 0.2 * PIXELS;
@@ -211,6 +212,7 @@ static double flow(const film *f, int from, int to)
         brightness(f, i, a[0]), brightness(f, i + 1, b[0]);
         for (int cy = 0; cy < HM_PROBE_H; cy += CELL)
             for (int cx = 0; cx < HM_PROBE_W; cx += CELL) {
+                if (mask && !mask->rgb[3 * (4 * (cy + CELL / 2) * W + 4 * (cx + CELL / 2))]) continue;
                 double xx = 0, xy = 0, yy = 0, xt = 0, yt = 0, gx = 0, gy = 0, gt = 0;
                 for (int y = HM_MAX(cy, 1); y < HM_MIN(cy + CELL, HM_PROBE_H - 1); y++)
                     for (int x = HM_MAX(cx, 1); x < HM_MIN(cx + CELL, HM_PROBE_W - 1); x++) {
@@ -227,7 +229,16 @@ static double flow(const film *f, int from, int to)
                 weight += xx + yy;
             }
     }
-    return sum / HM_MAX(weight, 1e-9);
+    return f->fps * sum / HM_MAX(weight, 1e-9);
+}
+
+/* As many frames a second of f as films have where only the probe looks. */
+static film thinned(const film *f)
+{
+    const int every = HM_FPS / SLOW;
+    film g = {malloc((size_t)(f->n / every) * PX), f->n / every, SLOW};
+    for (int i = 0; i < g.n; i++) memcpy(g.rgb + (size_t)i * PX, f->rgb + (size_t)(every * i) * PX, PX);
+    return g;
 }
 
 /* ---- tools ---- */
@@ -251,7 +262,7 @@ static void animate(bench *b, const film *truth, const char *caption)
     e.cards = &card, e.n_cards = 1;
     film f = edit(b, &e, caption, 3, 24, "animate.mp4");
     say(b, "animate", "psnr", psnr(f.rgb, truth->rgb));
-    say(b, "animate", "flow", flow(&f, 0, f.n) / flow(truth, 0, FRAMES));
+    say(b, "animate", "flow", flow(&f, 0, f.n, NULL) / flow(truth, 0, FRAMES, NULL));
     free(f.rgb);
 }
 
@@ -263,7 +274,7 @@ static void join(bench *b, const film *truth, const char *path, const char *capt
     e.mode = HIMMEL_EDIT_JOIN, e.clips = &clip, e.n_clips = 1, e.after = 3;
     film f = edit(b, &e, caption, 1, 24, "extend.mp4");
     say(b, "extend", "seam", seam(&f, FRAMES - 1, 12, false));
-    say(b, "extend", "flow", flow(&f, FRAMES, f.n) / flow(truth, 0, FRAMES));
+    say(b, "extend", "flow", flow(&f, FRAMES, f.n, NULL) / flow(truth, 0, FRAMES, NULL));
     look(b, &f, 0, was), look(b, &f, FRAMES, is);
     static const hm_fact kept[] = {HM_FACT_TIME, HM_FACT_WEATHER, HM_FACT_PLACE, HM_FACT_SUBJECT, HM_FACT_SIDE};
     for (size_t i = 0; i < HM_COUNT(kept); i++) say(b, "extend", hm_fact_name(kept[i]), was[kept[i]] == is[kept[i]]);
@@ -272,7 +283,7 @@ static void join(bench *b, const film *truth, const char *path, const char *capt
     f = edit(b, &e, caption, 1, 24, "loop.mp4");
     say(b, "loop", "seam", seam(&f, f.n - 1, 12, true));
     say(b, "loop", "start", seam(&f, FRAMES - 1, 12, false));
-    say(b, "loop", "flow", flow(&f, FRAMES, f.n) / flow(truth, 0, FRAMES));
+    say(b, "loop", "flow", flow(&f, FRAMES, f.n, NULL) / flow(truth, 0, FRAMES, NULL));
     free(f.rgb);
 }
 
@@ -288,6 +299,8 @@ static void blend(bench *b, const film *truth, const char *path, const hm_scene 
     e.cards = cards, e.n_cards = 2;
     film f = edit(b, &e, caption, 4, 24, "board.mp4");
     say(b, "board", "first", psnr(f.rgb, truth->rgb));
+    const double both = (flow(truth, 0, FRAMES, NULL) + flow(&g, 0, FRAMES, NULL)) / 2;
+    say(b, "board", "flow", flow(&f, 0, f.n, NULL) / both);
     say(b, "board", "second", psnr(f.rgb + (size_t)FRAMES * PX, g.rgb));
     free(f.rgb);
     write_film(&g, file(b, 1, "other.mp4"));
@@ -295,6 +308,7 @@ static void blend(bench *b, const film *truth, const char *path, const hm_scene 
     e = himmel_edit_default();
     e.mode = HIMMEL_EDIT_JOIN, e.clips = clips, e.n_clips = 2, e.between = 2;
     f = edit(b, &e, caption, 1, 24, "blend.mp4");
+    say(b, "blend", "flow", flow(&f, FRAMES, f.n - FRAMES, NULL) / both);
     say(b, "blend", "leaves", seam(&f, FRAMES - 1, 12, false));
     say(b, "blend", "arrives", seam(&f, f.n - FRAMES - 1, 12, false));
     say(b, "blend", "first", psnr(f.rgb + (size_t)(FRAMES - 1) * PX, truth->rgb + (size_t)(FRAMES - 1) * PX));
@@ -319,7 +333,7 @@ static void write_mask(const film *a, const film *c, const char *path)
     free(mask);
 }
 
-static void inpaint(bench *b, const char *with, const char *without)
+static void inpaint(bench *b, const film *truth, const char *with, const char *without)
 {
     himmel_clip clip = {.path = with};
     himmel_edit e = himmel_edit_default();
@@ -333,7 +347,9 @@ static void inpaint(bench *b, const char *with, const char *without)
     f = edit(b, &e, "a red hot-air balloon", 1, SLOW, "inpaint.mp4");
     look(b, &f, 0, is);
     say(b, "inpaint", "found", is[HM_FACT_SUBJECT] == HM_SUBJECT_BALLOON);
-    free(f.rgb);
+    film mask = read_film(e.mask), slow = thinned(truth);
+    say(b, "inpaint", "flow", flow(&f, 0, f.n, &mask) / flow(&slow, 0, slow.n, &mask));
+    free(f.rgb), free(mask.rgb), free(slow.rgb);
 }
 
 /* A picture instead of a film, as PNG: no encoder between what is compared. */
@@ -360,7 +376,8 @@ static void remix(bench *b, const char *path, const hm_scene *other, const char 
 {
     static const struct { const char *name; double v; } strength[] = {{"subtle", HIMMEL_STRENGTH_SUBTLE}, {"mild", HIMMEL_STRENGTH_MILD}, {"strong", HIMMEL_STRENGTH_STRONG}};
     const himmel_clip clip = {.path = path};
-    film was = read_film(path);
+    film was = read_film(path), there = render(other, FRAMES), slow = thinned(&there);
+    const double moves = flow(&slow, 0, slow.n, NULL);
     for (size_t k = 0; k < HM_COUNT(strength); k++) {
         himmel_edit e = himmel_edit_default();
         uint8_t is[HM_N_FACTS];
@@ -372,11 +389,12 @@ static void remix(bench *b, const char *path, const hm_scene *other, const char 
         for (int i = 0; i < f.n; i++) away += apart(f.rgb + (size_t)i * PX, was.rgb + (size_t)HM_MIN(3 * i, was.n - 1) * PX) / f.n;
         look(b, &f, 0, is);
         say(b, strength[k].name, "distance", away);
+        if (k) say(b, strength[k].name, "flow", flow(&f, 0, f.n, NULL) / moves);
         say(b, strength[k].name, "agrees", (is[HM_FACT_TIME] == other->fact[HM_FACT_TIME]) + (is[HM_FACT_WEATHER] == other->fact[HM_FACT_WEATHER]) +
                                                (is[HM_FACT_PLACE] == other->fact[HM_FACT_PLACE]));
         free(f.rgb);
     }
-    free(was.rgb);
+    free(was.rgb), free(there.rgb), free(slow.rgb);
 }
 
 /* ---- scenes ---- */
@@ -419,7 +437,7 @@ static void one(bench *b)
     fprintf(stderr, "%d: %s -> %s\n", b->scene, caption, wanted);
     if (strchr(b->tools, 'a')) animate(b, &f, caption);
     if (strchr(b->tools, 'j')) join(b, &f, with, caption);
-    if (strchr(b->tools, 'i')) inpaint_picture(b, &f), inpaint(b, with, without);
+    if (strchr(b->tools, 'i')) inpaint_picture(b, &f), inpaint(b, &f, with, without);
     if (strchr(b->tools, 'b')) blend(b, &f, with, &other, wanted);
     if (strchr(b->tools, 'r')) remix(b, with, &other, wanted);
     free(f.rgb), free(g.rgb);

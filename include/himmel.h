@@ -141,8 +141,9 @@ typedef struct {
 /* Weights (a safetensors or GGUF file, an index or folder of shards) as one safetensors or GGUF file, by the ending of output, its
  * floating-point tensors as "bf16", "f16" or "f32", the others and the metadata as they were. "q8_0" (GGUF only): the large linear
  * layers as GGUF's blocks of 32 numbers of 8 bits with a scale, first and last layers, norms, tables and autoencoders as they
- * were. "int8" (safetensors, transformers of released models): their blocks' linear layers as precision int8 rounds them. Goes tensor by tensor: memory does not grow with the file. output is written beside its place and renamed. on_progress
- * and out may be NULL. EINVAL: another type or ending, a number that the type cannot hold, or weights whose scales lie in other
+ * were. "int8" (safetensors, transformers of released models): their blocks' linear layers as precision int8 rounds them. Goes
+ * tensor by tensor: memory does not grow with the file. output is written beside its place and renamed. on_progress and out may
+ * be NULL. EINVAL: another type or ending, a number that the type cannot hold, or weights whose scales lie in other
  * tensors; EIO, EFORMAT: input. */
 HIMMEL_API himmel_status himmel_convert(const char *input, const char *output, const char *type, himmel_progress_fn *on_progress,
                                         void *user, himmel_converted *out, himmel_error *err);

@@ -81,19 +81,15 @@ static int on_strip_step(void *user, int step, int n) { return tell(user, "sampl
 static int on_strip_preview(void *user, const uint8_t *rgb, int w, int h)
 {
     job *j = user;
-    hm_scaler *s;
-    const hm_scale_opts o = {.src_w = w, .src_h = h, .out_w = j->preview_w, .out_h = j->preview_h, .kind = HM_FRAME_RGB8, .n_threads = 1};
-    const hm_frame small = {HM_FRAME_RGB8, j->preview_w, j->preview_h, {j->preview}, {3 * j->preview_w}};
-    if (hm_scaler_new(&s, &o, NULL)) return 0;
-    hm_scale(s, rgb, HM_PIX_U8, &small);
-    hm_scaler_free(s);
+    if (!hm_resize_picture(rgb, w, h, j->preview, j->preview_w, j->preview_h)) return 0;
     return show(j, 0, 1);
 }
 
 static himmel_status sample_strips(job *j, himmel_error *err)
 {
     hm_model_cost c;
-    const hm_edit_sampling o = {.keep = j->d.req.keep ? &j->keep : NULL, .on_step = on_strip_step, .on_preview = j->d.req.on_preview ? on_strip_preview : NULL, .user = j};
+    const hm_edit_sampling o = {.keep = j->d.req.keep ? &j->keep : NULL, .on_step = on_strip_step,
+                                .on_preview = j->d.req.on_preview ? on_strip_preview : NULL, .user = j};
     j->keep.each = true;
     j->phase_start = hm_now();
     const himmel_status rc = hm_edit_sample_strips(&j->d, &o, &c, err);

@@ -129,6 +129,8 @@ const char *hm_ctx_sha256(himmel_ctx *ctx);
 
 /* The middle of latents z [T][gh][gw][K], through the codec only, as rgb [h][w][3]. false: out of memory. */
 bool hm_rough_picture(const himmel_ctx *ctx, const hm_layout *l, const float *z, int T, int w, int h, uint8_t *rgb);
+/* rgb [h][w][3] as large as out [out_h][out_w][3]. false: out of memory. */
+bool hm_resize_picture(const uint8_t *rgb, int w, int h, uint8_t *out, int out_w, int out_h);
 /* Can a picture be written there? Before the work, not after. */
 himmel_status hm_probe_output(const char *path, himmel_error *err);
 

@@ -22,6 +22,17 @@ bool hm_rough_picture(const himmel_ctx *ctx, const hm_layout *l, const float *z,
     return ok;
 }
 
+bool hm_resize_picture(const uint8_t *rgb, int w, int h, uint8_t *out, int out_w, int out_h)
+{
+    hm_scaler *s;
+    const hm_scale_opts o = {.src_w = w, .src_h = h, .out_w = out_w, .out_h = out_h, .kind = HM_FRAME_RGB8, .n_threads = 1};
+    const hm_frame f = {HM_FRAME_RGB8, out_w, out_h, {out}, {3 * out_w}};
+    if (hm_scaler_new(&s, &o, NULL)) return false;
+    hm_scale(s, rgb, HM_PIX_U8, &f);
+    hm_scaler_free(s);
+    return true;
+}
+
 himmel_status hm_probe_output(const char *path, himmel_error *err)
 {
     char part[4096];

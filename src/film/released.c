@@ -100,12 +100,7 @@ static int preview(job *j, const float *rgb, double seconds)
 static int on_preview(void *user, const uint8_t *rgb, int w, int h)
 {
     job *j = user;
-    hm_scaler *s;
-    const hm_scale_opts o = {.src_w = w, .src_h = h, .out_w = j->preview_w, .out_h = j->preview_h, .kind = HM_FRAME_RGB8, .n_threads = 1};
-    const hm_frame small = {HM_FRAME_RGB8, j->preview_w, j->preview_h, {j->preview}, {3 * j->preview_w}};
-    if (hm_scaler_new(&s, &o, NULL)) return 0;
-    hm_scale(s, rgb, HM_PIX_U8, &small);
-    hm_scaler_free(s);
+    if (!hm_resize_picture(rgb, w, h, j->preview, j->preview_w, j->preview_h)) return 0;
     const himmel_picture pic = {j->preview, j->preview_w, j->preview_h, 0.5 * j->n_frames / j->job.fps, 1};
     return j->req->on_preview(j->req->user, &pic);
 }

@@ -28,7 +28,7 @@ bool hm_tae_claims(const hm_st *st); /* by its tensors' names */
 himmel_status hm_tae_load(hm_tae *m, const hm_st *st, int channels, himmel_error *err);
 
 typedef struct {
-    const float *z;      /* normalised latents; channel c of position (t, y, x) is z[c * step_c + ((t * h) + y) * w + x) * step_p] */
+    const float *z;      /* normalised latents; channel c of position (t, y, x) is z[c * step_c + ((t * h + y) * w + x) * step_p] */
     int64_t step_c, step_p;
     int T, h, w, at;     /* the latent frame that is shown */
     int width;           /* enlarge until it is so wide, at most as the weights do */

@@ -13,18 +13,9 @@
 #include "media/encode.h"
 #include "media/image.h"
 #include "media/scale.h"
+#include "temp.h"
 
 enum { W = 96, H = 64, FRAMES = 40 };
-static char dir[] = "/tmp/himmel-edit-XXXXXX";
-
-static inline const char *in_dir(const char *name)
-{
-    static char path[64][128];
-    static int turn;
-    char *p = path[turn++ % 64];
-    snprintf(p, sizeof path[0], "%s/%s", dir, name);
-    return p;
-}
 
 /* ---- inputs ---- */
 

@@ -7,7 +7,7 @@
 
 #include "film/edit.h"
 #include "film/edit_inputs.h"
-#include "text/tokenizer.h"
+#include "words.h"
 
 static inline himmel_ctx *open_model(const char *main, const char *const *with, int n_with)
 {
@@ -18,19 +18,6 @@ static inline himmel_ctx *open_model(const char *main, const char *const *with, 
     o.with = with, o.n_with = n_with;
     CHECK(!himmel_open(&ctx, main, &o, &err), "%s", err.message);
     return ctx;
-}
-
-static inline void write_tokenizer(const char *path)
-{
-    static const char *const lines[] = {"a cat on the sea"};
-    hm_tokenizer *t;
-    uint8_t *bytes;
-    size_t len;
-    CHECK(!hm_tok_train(&t, lines, 1, 256, NULL) && !hm_tok_format(t, &bytes, &len, NULL) &&
-              !hm_write_file(path, bytes, len, NULL),
-          "%s", path);
-    free(bytes);
-    hm_tok_free(t);
 }
 
 /* All frames of an edit; malloc'ed. Coded so finely that frames which are

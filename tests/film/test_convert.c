@@ -10,19 +10,9 @@
 #include "check.h"
 #include "film/film.h"
 #include "formats/shards.h"
+#include "temp.h"
 
 enum { N = 700001 }; /* more than two strips, and no multiple of one */
-static char dir[] = "/tmp/himmel-convert-XXXXXX";
-
-static const char *at(const char *name)
-{
-    static char path[8][128];
-    static int k;
-    k = (k + 1) % 8;
-    snprintf(path[k], sizeof path[k], "%s/%s", dir, name);
-    return path[k];
-}
-
 static himmel_converted converted(const char *in, const char *out, const char *type)
 {
     himmel_converted c = {0};
@@ -90,7 +80,7 @@ static void write_source(const char *path, float odd)
 
 static void test_types(void)
 {
-    const char *f32 = at("f32.safetensors"), *bf16 = at("bf16.safetensors"), *f16 = at("f16.safetensors"), *back = at("back.safetensors");
+    const char *f32 = in_dir("f32.safetensors"), *bf16 = in_dir("bf16.safetensors"), *f16 = in_dir("f16.safetensors"), *back = in_dir("back.safetensors");
     write_source(f32, INFINITY);
     const himmel_converted c = converted(f32, bf16, "bf16");
     CHECK(c.n_tensors == 4 && c.n_converted == 2, "%zu of %zu", c.n_converted, c.n_tensors);
@@ -113,11 +103,11 @@ static void test_types(void)
 static void test_sources(void)
 {
     himmel_error err = {0};
-    converted(FIXTURES "/gguf_all_types.gguf", at("g.safetensors"), "f32");
-    compare(FIXTURES "/gguf_all_types.gguf", at("g.safetensors"), HM_F32);
-    CHECK(!write_shards(at("f32.safetensors"), dir, &err), "%s", err.message);
-    converted(at("model.safetensors.index.json"), at("whole.safetensors"), "bf16");
-    compare(at("f32.safetensors"), at("whole.safetensors"), HM_BF16);
+    converted(FIXTURES "/gguf_all_types.gguf", in_dir("g.safetensors"), "f32");
+    compare(FIXTURES "/gguf_all_types.gguf", in_dir("g.safetensors"), HM_F32);
+    CHECK(!write_shards(in_dir("f32.safetensors"), dir, &err), "%s", err.message);
+    converted(in_dir("model.safetensors.index.json"), in_dir("whole.safetensors"), "bf16");
+    compare(in_dir("f32.safetensors"), in_dir("whole.safetensors"), HM_BF16);
 }
 
 enum { OUT = 130, IN = 96 };
@@ -169,7 +159,7 @@ static void check_blocks(const float *x, const uint8_t *b, const float *back, si
 
 static void test_q8_0(void)
 {
-    const char *in = at("model.safetensors"), *q = at("model.gguf"), *back = at("model-back.safetensors"), *again = at("again.gguf");
+    const char *in = in_dir("model.safetensors"), *q = in_dir("model.gguf"), *back = in_dir("model-back.safetensors"), *again = in_dir("again.gguf");
     hm_st *a, *b;
     write_model(in, 0.5f);
     const himmel_converted c = converted(in, q, "q8_0");
@@ -199,7 +189,7 @@ static void test_q8_0(void)
     compare(q, again, HM_BF16);
     CHECK(!hm_st_open(&b, again, NULL) && !strcmp(hm_st_meta(b, "config"), "{\"ä\": 1}"), "metadata");
     hm_st_close(b);
-    CHECK(!strcmp(converted(in, at("twice.gguf"), "q8_0").sha256, c.sha256), "the same input gives another file");
+    CHECK(!strcmp(converted(in, in_dir("twice.gguf"), "q8_0").sha256, c.sha256), "the same input gives another file");
 }
 
 static int stop_late(void *user, const himmel_progress *p)
@@ -226,43 +216,41 @@ static void refused(const char *in, const char *out, const char *type, himmel_pr
 
 static void test_refused(void)
 {
-    const char *out = at("no.safetensors");
+    const char *out = in_dir("no.safetensors");
     char keep[128];
     snprintf(keep, sizeof keep, "%s", out);
-    write_source(at("large.safetensors"), 65520);
-    refused(at("large.safetensors"), keep, "f16", NULL, HIMMEL_EINVAL, "tensor \"a.weight\" has the number 65520, which F16 cannot hold");
-    refused(at("f32.safetensors"), keep, "bf16", stop, HIMMEL_ECANCELLED, "stopped after tensor 2 of 4");
-    refused(at("f32.safetensors"), keep, "int4", NULL, HIMMEL_EINVAL, "int4: no type");
-    refused(at("f32.safetensors"), keep, "int8", NULL, HIMMEL_EINVAL, "int8 is for transformers");
-    refused(at("f32.safetensors"), at("no.gguf"), "int8", NULL, HIMMEL_EINVAL, "must end in .safetensors");
-    refused(at("f32.safetensors"), at("no.bin"), "f16", NULL, HIMMEL_EINVAL, "must end in .safetensors or .gguf");
-    refused(at("f32.safetensors"), keep, "q8_0", NULL, HIMMEL_EINVAL, "must end in .gguf");
-    refused(at("f32.safetensors"), at("no.gguf"), "f16", NULL, HIMMEL_EINVAL, "tensor \"empty\": size 0 of its shape is 0");
-    write_model(at("inf.safetensors"), INFINITY);
-    refused(at("inf.safetensors"), at("no.gguf"), "q8_0", NULL, HIMMEL_EINVAL, "\"blocks.0.ffn.0.weight\" has the number inf, which Q8_0 cannot hold");
-    write_model(at("inf.safetensors"), 3e38f);
-    refused(at("inf.safetensors"), at("no.gguf"), "q8_0", NULL, HIMMEL_EINVAL, "has the number 3e+38, which Q8_0 cannot hold");
-    refused(at("model.safetensors"), at("no.gguf"), "q8_0", stop_late, HIMMEL_ECANCELLED, "stopped after tensor 5 of 6");
-    refused(at("nothing.safetensors"), keep, "f16", NULL, HIMMEL_EIO, "nothing.safetensors");
+    write_source(in_dir("large.safetensors"), 65520);
+    refused(in_dir("large.safetensors"), keep, "f16", NULL, HIMMEL_EINVAL, "tensor \"a.weight\" has the number 65520, which F16 cannot hold");
+    refused(in_dir("f32.safetensors"), keep, "bf16", stop, HIMMEL_ECANCELLED, "stopped after tensor 2 of 4");
+    refused(in_dir("f32.safetensors"), keep, "int4", NULL, HIMMEL_EINVAL, "int4: no type");
+    refused(in_dir("f32.safetensors"), keep, "int8", NULL, HIMMEL_EINVAL, "int8 is for transformers");
+    refused(in_dir("f32.safetensors"), in_dir("no.gguf"), "int8", NULL, HIMMEL_EINVAL, "must end in .safetensors");
+    refused(in_dir("f32.safetensors"), in_dir("no.bin"), "f16", NULL, HIMMEL_EINVAL, "must end in .safetensors or .gguf");
+    refused(in_dir("f32.safetensors"), keep, "q8_0", NULL, HIMMEL_EINVAL, "must end in .gguf");
+    refused(in_dir("f32.safetensors"), in_dir("no.gguf"), "f16", NULL, HIMMEL_EINVAL, "tensor \"empty\": size 0 of its shape is 0");
+    write_model(in_dir("inf.safetensors"), INFINITY);
+    refused(in_dir("inf.safetensors"), in_dir("no.gguf"), "q8_0", NULL, HIMMEL_EINVAL, "\"blocks.0.ffn.0.weight\" has the number inf, which Q8_0 cannot hold");
+    write_model(in_dir("inf.safetensors"), 3e38f);
+    refused(in_dir("inf.safetensors"), in_dir("no.gguf"), "q8_0", NULL, HIMMEL_EINVAL, "has the number 3e+38, which Q8_0 cannot hold");
+    refused(in_dir("model.safetensors"), in_dir("no.gguf"), "q8_0", stop_late, HIMMEL_ECANCELLED, "stopped after tensor 5 of 6");
+    refused(in_dir("nothing.safetensors"), keep, "f16", NULL, HIMMEL_EIO, "nothing.safetensors");
     hm_st_writer *w = hm_st_writer_new();
     static const float x[4];
-    CHECK(!hm_st_add(w, "a.scale_weight", HM_F32, HM_DIMS(4), x, NULL) && !hm_st_write(w, at("scaled.safetensors"), NULL), "cannot write");
+    CHECK(!hm_st_add(w, "a.scale_weight", HM_F32, HM_DIMS(4), x, NULL) && !hm_st_write(w, in_dir("scaled.safetensors"), NULL), "cannot write");
     hm_st_writer_free(w);
-    refused(at("scaled.safetensors"), keep, "bf16", NULL, HIMMEL_EINVAL, "\"a.scale_weight\" has scales");
+    refused(in_dir("scaled.safetensors"), keep, "bf16", NULL, HIMMEL_EINVAL, "\"a.scale_weight\" has scales");
     static const char flags[] = "\x3c\0\0\0\0\0\0\0{\"on\":{\"dtype\":\"BOOL\",\"shape\":[2],\"data_offsets\":[0,2]}}      \1\0";
-    CHECK(!hm_write_file(at("flags.safetensors"), flags, 8 + 0x3c + 2, NULL), "cannot write");
-    refused(at("flags.safetensors"), keep, "bf16", NULL, HIMMEL_EFORMAT, "tensor \"on\" is of a type");
+    CHECK(!hm_write_file(in_dir("flags.safetensors"), flags, 8 + 0x3c + 2, NULL), "cannot write");
+    refused(in_dir("flags.safetensors"), keep, "bf16", NULL, HIMMEL_EFORMAT, "tensor \"on\" is of a type");
 }
 
 int main(void)
 {
-    char command[96];
-    CHECK(mkdtemp(dir) != NULL, "no folder");
+    CHECK(make_dir(), "no folder");
     test_types();
     test_sources();
     test_q8_0();
     test_refused();
-    snprintf(command, sizeof command, "rm -r %s", dir);
-    CHECK(!system(command), "not cleaned up");
+    CHECK(remove_dir(), "not cleaned up");
     return CHECK_END();
 }

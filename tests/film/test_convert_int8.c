@@ -9,21 +9,11 @@
 #include "himmel.h"
 #include "models/model.h"
 #include "models/wan_tiny.h"
-#include "text/tokenizer.h"
+#include "temp.h"
+#include "words.h"
 
 enum { W = 64, H = 64, N = 9, FRAME = 3 * W * H };
 #define F(name) FIXTURES "/" name ".safetensors"
-static char dir[] = "/tmp/himmel-int8-XXXXXX";
-
-static const char *at(const char *name)
-{
-    static char path[16][96];
-    static int k;
-    k = (k + 1) % 16;
-    snprintf(path[k], sizeof path[k], "%s/%s", dir, name);
-    return path[k];
-}
-
 static himmel_status on_frame(void *user, int i, const float *rgb, himmel_error *err)
 {
     (void)err;
@@ -67,8 +57,8 @@ static void same(const char *source, const char *type, const char *const *with, 
     static float plain[N * FRAME], asked[N * FRAME], stored[N * FRAME];
     himmel_error err = {0};
     himmel_converted c;
-    const char *from = source, *to = at("int8.safetensors");
-    if (type) CHECK(!himmel_convert(source, from = at(strcmp(type, "q8_0") ? "from.safetensors" : "from.gguf"), type, NULL, NULL, NULL, &err), "%s", err.message);
+    const char *from = source, *to = in_dir("int8.safetensors");
+    if (type) CHECK(!himmel_convert(source, from = in_dir(strcmp(type, "q8_0") ? "from.safetensors" : "from.gguf"), type, NULL, NULL, NULL, &err), "%s", err.message);
     CHECK(!himmel_convert(from, to, "int8", NULL, NULL, &c, &err), "%s", err.message);
     const int n = count_int8(to);
     CHECK(n == (int)c.n_converted && n > 10, "%d tensors are int8, %zu were converted", n, c.n_converted);
@@ -83,26 +73,19 @@ static void same(const char *source, const char *type, const char *const *with, 
 
 int main(void)
 {
-    static const char *const lines[] = {"a cat on the sea"};
-    hm_tokenizer *t;
-    uint8_t *bytes;
-    size_t len;
     himmel_error err = {0};
-    if (!mkdtemp(dir)) return 1;
-    CHECK(!hm_tok_train(&t, lines, 1, 256, NULL) && !hm_tok_format(t, &bytes, &len, NULL) && !hm_write_file(at("words.model"), bytes, len, NULL), "no tokenizer");
-    free(bytes), hm_tok_free(t);
+    if (!make_dir()) return 1;
+    write_tokenizer(in_dir("words.model"));
     char words[96];
-    snprintf(words, sizeof words, "%s", at("words.model"));
-    CHECK(!wan_tiny_write("vace", at("vace.safetensors"), HM_WAN_DIFFUSERS, 1, &err), "%s", err.message);
+    snprintf(words, sizeof words, "%s", in_dir("words.model"));
+    CHECK(!wan_tiny_write("vace", in_dir("vace.safetensors"), HM_WAN_DIFFUSERS, 1, &err), "%s", err.message);
     char main_file[96];
-    snprintf(main_file, sizeof main_file, "%s", at("vace.safetensors"));
+    snprintf(main_file, sizeof main_file, "%s", in_dir("vace.safetensors"));
     const char *const wan[] = {F("wan21_vae"), F("umt5_tiny"), words}, *const ltx[] = {F("ltx_t5"), words};
     same(main_file, NULL, wan, 3);
     same(main_file, "bf16", wan, 3);
     same(main_file, "q8_0", wan, 3);
     same(F("ltx_pipe_model"), NULL, ltx, 2);
-    char command[96];
-    snprintf(command, sizeof command, "rm -r %s", dir);
-    CHECK(!system(command), "not cleaned up");
+    CHECK(remove_dir(), "not cleaned up");
     return CHECK_END();
 }

@@ -494,7 +494,7 @@ static void test_cancel(himmel_ctx *ctx)
 
 int main(void)
 {
-    if (!mkdtemp(dir)) return 1;
+    if (!make_dir()) return 1;
     himmel_error err = {0};
     const hm_himmel1_config c = tiny_config();
     himmel_ctx *ctx;
@@ -522,8 +522,6 @@ int main(void)
     test_errors(ctx);
     test_cancel(ctx);
     himmel_close(ctx);
-    char cmd[128];
-    snprintf(cmd, sizeof cmd, "rm -rf '%s'", dir);
-    if (system(cmd)) return 1;
+    if (!remove_dir()) return 1;
     return CHECK_END();
 }

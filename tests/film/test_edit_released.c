@@ -54,13 +54,11 @@ static void ltx(void)
 
 int main(void)
 {
-    if (!mkdtemp(dir)) return 1;
+    if (!make_dir()) return 1;
     write_tokenizer(in_dir("words.model"));
     make_film(in_dir("a.mp4"), FRAMES, 60, false);
     make_film(in_dir("b.mp4"), FRAMES, 140, false);
     ltx();
-    char cmd[128];
-    snprintf(cmd, sizeof cmd, "rm -rf '%s'", dir);
-    if (system(cmd)) return 1;
+    if (!remove_dir()) return 1;
     return CHECK_END();
 }

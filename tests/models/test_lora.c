@@ -9,22 +9,14 @@
 #include "models/model.h"
 #include "models/seen.h"
 #include "models/wan_tiny.h"
-#include "text/tokenizer.h"
+#include "temp.h"
+#include "words.h"
 
 #define OK(c) CHECK(c, "does not hold")
 #define F(name) FIXTURES "/" name ".safetensors"
 enum { RANK = 4, MAX = 64 };
 
-static char dir[] = "/tmp/himmel-lora-XXXXXX", tok[64];
-
-static const char *path_of(const char *name)
-{
-    static char path[16][128];
-    static int k;
-    k = (k + 1) % 16;
-    snprintf(path[k], sizeof path[k], "%s/%s", dir, name);
-    return path[k];
-}
+static char tok[64];
 
 /* ---- files ---- */
 
@@ -72,7 +64,7 @@ static void add_pair(file *f, const char *path, const char *down, const char *up
 static const char *finish(file *f, const char *name)
 {
     himmel_error err = {0};
-    const char *path = path_of(name);
+    const char *path = in_dir(name);
     CHECK(!hm_st_write(f->w, path, &err), "%s", err.message);
     hm_st_writer_free(f->w);
     for (int i = 0; i < f->n; i++) free(f->kept[i]);
@@ -162,7 +154,7 @@ static const hm_tensor *find(const hm_st *st, const char *name)
 static void wan(void)
 {
     himmel_error err = {0};
-    const char *base = path_of("t2v.safetensors");
+    const char *base = in_dir("t2v.safetensors");
     CHECK(!wan_tiny_write("t2v", base, HM_WAN_ORIGINAL, 1, &err), "%s", err.message);
     hm_st *st;
     OK(!hm_st_open(&st, base, &err));
@@ -195,7 +187,7 @@ static void wan(void)
     OK(merged == want);
 
     /* the same LoRA on the same numbers under diffusers' names */
-    rest[0] = path_of("diffusers.safetensors");
+    rest[0] = in_dir("diffusers.safetensors");
     CHECK(!wan_tiny_write("t2v", rest[0], HM_WAN_DIFFUSERS, 1, &err), "%s", err.message);
     OK(film(rest, 4, (hm_lora[]){{one, 0.5}, {two, -2}}, 2, &err) == want);
 }
@@ -204,7 +196,7 @@ static void wan(void)
 static void experts(void)
 {
     himmel_error err = {0};
-    const char *high = path_of("a_high_noise.safetensors"), *low = path_of("a_low_noise.safetensors");
+    const char *high = in_dir("a_high_noise.safetensors"), *low = in_dir("a_low_noise.safetensors");
     OK(!wan_tiny_write("t2v", high, HM_WAN_ORIGINAL, 1, &err) && !wan_tiny_write("t2v", low, HM_WAN_ORIGINAL, 2, &err));
     hm_st *st;
     OK(!hm_st_open(&st, high, &err));
@@ -298,7 +290,7 @@ static void wrong(void)
 {
     himmel_error err = {0};
     hm_st *st;
-    OK(!hm_st_open(&st, path_of("t2v.safetensors"), &err));
+    OK(!hm_st_open(&st, in_dir("t2v.safetensors"), &err));
     const hm_tensor *w = find(st, "blocks.0.ffn.0.weight"), *q = find(st, "blocks.0.self_attn.q.weight");
     file f = {.w = hm_st_writer_new()};
     add_pair(&f, "blocks.0.ffn.0", ".lora_A.weight", ".lora_B.weight", w, 0, 1);
@@ -320,35 +312,22 @@ static void wrong(void)
     refused(st, &f, HIMMEL_EMODEL, "\"blocks.0.ffn.0.alpha\" is not one number");
     refused(st, &f, HIMMEL_EMODEL, "there is no tensor in it");
     hm_st_writer_free(f.w);
-    OK(hm_lora_merge(st, "", NULL, &(hm_lora){path_of("nothing.safetensors"), 1}, 1, NULL, &err) == HIMMEL_EIO && strstr(err.message, "nothing.safetensors"));
+    OK(hm_lora_merge(st, "", NULL, &(hm_lora){in_dir("nothing.safetensors"), 1}, 1, NULL, &err) == HIMMEL_EIO && strstr(err.message, "nothing.safetensors"));
     OK(hm_lora_merge(st, "", NULL, &(hm_lora){"x.safetensors", NAN}, 1, NULL, &err) == HIMMEL_EINVAL && strstr(err.message, "strength"));
     hm_st_close(st);
 }
 
-static void write_tokenizer(void)
-{
-    const char *const lines[] = {"a cat on the sea"};
-    hm_tokenizer *t;
-    uint8_t *bytes;
-    size_t len;
-    snprintf(tok, sizeof tok, "%s/words.model", dir);
-    OK(!hm_tok_train(&t, lines, HM_COUNT(lines), 256, NULL) && !hm_tok_format(t, &bytes, &len, NULL) && !hm_write_file(tok, bytes, len, NULL));
-    free(bytes);
-    hm_tok_free(t);
-}
-
 int main(void)
 {
-    char command[96];
-    OK(mkdtemp(dir) != NULL);
+    OK(make_dir());
     hm_set_threads(1);
-    write_tokenizer();
+    snprintf(tok, sizeof tok, "%s", in_dir("words.model"));
+    write_tokenizer(tok);
     wan();
     experts();
     ltx();
     types();
     wrong();
-    snprintf(command, sizeof command, "rm -r %s", dir);
-    OK(!system(command));
+    CHECK(remove_dir(), "not cleaned up");
     return CHECK_END();
 }

@@ -9,21 +9,11 @@
 #include "check.h"
 #include "models/model.h"
 #include "models/wan_tiny.h"
-#include "text/tokenizer.h"
+#include "temp.h"
+#include "words.h"
 
 enum { W = 64, H = 64, N = 5, FRAME = 3 * W * H, MOST = 200 };
 #define F(name) FIXTURES "/" name ".safetensors"
-static char dir[] = "/tmp/himmel-scaled-XXXXXX";
-
-static const char *at(const char *name)
-{
-    static char path[16][96];
-    static int k;
-    k = (k + 1) % 16;
-    snprintf(path[k], sizeof path[k], "%s/%s", dir, name);
-    return path[k];
-}
-
 /* The nearest of fp8's numbers. */
 static uint8_t to_fp8(float x)
 {
@@ -106,7 +96,7 @@ static himmel_status on_frame(void *user, int i, const float *rgb, himmel_error 
 
 static void film(const char *main_file, const char *t5, const char *lora, bool int8, float *out)
 {
-    const char *const paths[] = {main_file, F("wan21_vae"), t5, at("words.model")};
+    const char *const paths[] = {main_file, F("wan21_vae"), t5, in_dir("words.model")};
     const hm_lora one = {lora, 1};
     hm_model *m = NULL;
     hm_model_cost c;
@@ -135,7 +125,7 @@ static void others_int8(void)
     hm_st *st;
     hm_model *m;
     himmel_error err = {0};
-    CHECK(!hm_st_open(&st, at("t2v.safetensors"), &err), "%s", err.message);
+    CHECK(!hm_st_open(&st, in_dir("t2v.safetensors"), &err), "%s", err.message);
     hm_st_writer *w = hm_st_writer_new();
     himmel_status rc = HIMMEL_OK;
     int8_t *q = calloc(1, 1 << 20);
@@ -147,9 +137,9 @@ static void others_int8(void)
         rc = hm_st_add(w, name, one ? HM_I8 : t->dtype, t->nd, t->dim, one ? (void *)q : t->data, &err);
         if (!rc && one) rc = hm_st_add(w, "blocks.0.ffn.0.weight_scale", HM_F32, HM_DIMS(t->dim[0]), scales, &err);
     }
-    if (!rc) rc = hm_st_write(w, at("others.safetensors"), &err);
+    if (!rc) rc = hm_st_write(w, in_dir("others.safetensors"), &err);
     CHECK(!rc, "%s", err.message);
-    CHECK(hm_model_open(&m, &(hm_model_files){(const char *[]){at("others.safetensors")}, 1, NULL, 0, false}, &err) == HIMMEL_EMODEL && strstr(err.message, "is I8, not a weight"),
+    CHECK(hm_model_open(&m, &(hm_model_files){(const char *[]){in_dir("others.safetensors")}, 1, NULL, 0, false}, &err) == HIMMEL_EMODEL && strstr(err.message, "is I8, not a weight"),
           "%s", err.message);
     hm_st_writer_free(w);
     hm_st_close(st);
@@ -158,28 +148,21 @@ static void others_int8(void)
 
 int main(void)
 {
-    static const char *const lines[] = {"a cat on the sea"};
-    hm_tokenizer *t;
-    uint8_t *bytes;
-    size_t len;
     himmel_error err = {0};
-    if (!mkdtemp(dir)) return 1;
-    CHECK(!hm_tok_train(&t, lines, 1, 256, NULL) && !hm_tok_format(t, &bytes, &len, NULL) && !hm_write_file(at("words.model"), bytes, len, NULL), "no tokenizer");
-    free(bytes), hm_tok_free(t);
-    CHECK(!wan_tiny_write("t2v", at("t2v.safetensors"), HM_WAN_ORIGINAL, 1, &err), "%s", err.message);
-    write_both(at("t2v.safetensors"), at("scaled.safetensors"), at("plain.safetensors"));
-    write_both(F("umt5_tiny"), at("t5_scaled.safetensors"), at("t5_plain.safetensors"));
-    write_lora(at("lora.safetensors"));
-    film(at("t2v.safetensors"), F("umt5_tiny"), NULL, false, original);
-    film(at("scaled.safetensors"), F("umt5_tiny"), NULL, false, a), film(at("plain.safetensors"), F("umt5_tiny"), NULL, false, b);
+    if (!make_dir()) return 1;
+    write_tokenizer(in_dir("words.model"));
+    CHECK(!wan_tiny_write("t2v", in_dir("t2v.safetensors"), HM_WAN_ORIGINAL, 1, &err), "%s", err.message);
+    write_both(in_dir("t2v.safetensors"), in_dir("scaled.safetensors"), in_dir("plain.safetensors"));
+    write_both(F("umt5_tiny"), in_dir("t5_scaled.safetensors"), in_dir("t5_plain.safetensors"));
+    write_lora(in_dir("lora.safetensors"));
+    film(in_dir("t2v.safetensors"), F("umt5_tiny"), NULL, false, original);
+    film(in_dir("scaled.safetensors"), F("umt5_tiny"), NULL, false, a), film(in_dir("plain.safetensors"), F("umt5_tiny"), NULL, false, b);
     same("transformer");
-    film(at("t2v.safetensors"), at("t5_scaled.safetensors"), NULL, false, a), film(at("t2v.safetensors"), at("t5_plain.safetensors"), NULL, false, b);
+    film(in_dir("t2v.safetensors"), in_dir("t5_scaled.safetensors"), NULL, false, a), film(in_dir("t2v.safetensors"), in_dir("t5_plain.safetensors"), NULL, false, b);
     same("text encoder");
-    film(at("scaled.safetensors"), F("umt5_tiny"), at("lora.safetensors"), false, a), film(at("plain.safetensors"), F("umt5_tiny"), at("lora.safetensors"), false, b);
+    film(in_dir("scaled.safetensors"), F("umt5_tiny"), in_dir("lora.safetensors"), false, a), film(in_dir("plain.safetensors"), F("umt5_tiny"), in_dir("lora.safetensors"), false, b);
     same("LoRA");
     others_int8();
-    char command[96];
-    snprintf(command, sizeof command, "rm -r %s", dir);
-    CHECK(!system(command), "not cleaned up");
+    CHECK(remove_dir(), "not cleaned up");
     return CHECK_END();
 }

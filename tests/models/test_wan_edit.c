@@ -11,12 +11,13 @@
 #include "models/wan/vae.h"
 #include "models/tae_tiny.h"
 #include "models/wan_tiny.h"
-#include "text/tokenizer.h"
+#include "temp.h"
+#include "words.h"
 
 #define OK(c) CHECK(c, "does not hold")
 #define F(name) FIXTURES "/" name ".safetensors"
 enum { W = 64, H = 64, N = 9, FRAME = W * H * 3, STEPS = 6 };
-static char dir[] = "/tmp/himmel-wan-edit-XXXXXX", tok[64];
+static char tok[64];
 
 typedef float film[N * FRAME];
 static film source[2], there_and_back, made, other;
@@ -304,22 +305,11 @@ static void previews(void)
     unlink(tae);
 }
 
-static void write_tokenizer(void)
-{
-    const char *const lines[] = {"a cat on the sea"};
-    hm_tokenizer *t;
-    uint8_t *bytes;
-    size_t len;
-    snprintf(tok, sizeof tok, "%s/words.model", dir);
-    OK(!hm_tok_train(&t, lines, HM_COUNT(lines), 256, NULL) && !hm_tok_format(t, &bytes, &len, NULL) && !hm_write_file(tok, bytes, len, NULL));
-    free(bytes);
-    hm_tok_free(t);
-}
-
 int main(void)
 {
-    OK(mkdtemp(dir) != NULL);
-    write_tokenizer();
+    OK(make_dir());
+    snprintf(tok, sizeof tok, "%s", in_dir("words.model"));
+    write_tokenizer(tok);
     draw(source[0], 0), draw(source[1], 1);
     const char *through = NULL;
     for (size_t i = 0; i < HM_COUNT(kinds); i++) {
@@ -333,8 +323,6 @@ int main(void)
     numbers_that_stay(true);
     vace();
     previews();
-    char command[96];
-    snprintf(command, sizeof command, "rm -r %s", dir);
-    OK(!system(command));
+    CHECK(remove_dir(), "not cleaned up");
     return CHECK_END();
 }
